@@ -1,0 +1,192 @@
+"""What the public meta-estimators share: the dress that scikit-learn expects."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skpuma import models, refit
+from skpuma.utils._validation import check_groups, check_weights
+
+# None of these has a meaning inside the wrapped estimator.
+OWN_METADATA = {
+    "marked": True,
+    "X_val": True,
+    "y_val": True,
+    "sample_weight_val": True,
+    "sensitive_features": True,
+    "sensitive_features_val": True,
+}
+
+
+def has(method):
+    """Predicate for `available_if`: the wrapped estimator has this method."""
+
+    def check(self):
+        fitted = getattr(self, "estimator_", None)
+        inner = refit.base_of(self.estimator) if fitted is None else fitted
+        getattr(inner, method)
+        return True
+
+    return check
+
+
+class PumaMeta(MetaEstimatorMixin, BaseEstimator):
+    """Tags, routing, feature names and fitting of the wrapped estimator."""
+
+    def _base(self):
+        return refit.base_of(self.estimator)
+
+    def _fit_base(self, X, y, sample_weight, **kwargs):
+        """Fit the wrapped estimator with routed metadata; set feature names."""
+        base = self._base()
+        models.find_adapter(_last_step(base))
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        validate_data(self, X, skip_check_array=True)
+        if refit.is_frozen(base):
+            check_is_fitted(base.estimator)
+            return refit.fit_estimator(base, X, y)
+        params = None
+        if _routing_enabled():
+            routed = process_routing(self, "fit", sample_weight=sample_weight, **kwargs)
+            params = routed.estimator.fit
+        fitted = refit.fit_estimator(base, X, y, sample_weight, params)
+        return fitted
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._base())
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.input_tags = inner.input_tags
+        tags.non_deterministic = inner.non_deterministic
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = False
+        tags.array_api_support = False
+        last = models.find_adapter(_last_step(self._base()))
+        tags.input_tags.sparse = bool(tags.input_tags.sparse and last.sparse)
+        tags.input_tags.allow_nan = False
+        return tags
+
+    def get_metadata_routing(self):
+        """Routing of metadata: see scikit-learn's user guide on metadata routing."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="score", callee="score")
+        return router.add(estimator=self._base(), method_mapping=mapping)
+
+
+class DelegatesPrediction:
+    """predict and its relatives, from ``estimator_``."""
+
+    @property
+    def classes_(self):
+        """Class labels of the wrapped classifier."""
+        return self.estimator_.classes_
+
+    @property
+    def coef_(self):
+        """Coefficients of the wrapped linear model."""
+        return _last_step(self.estimator_).coef_
+
+    @property
+    def intercept_(self):
+        """Intercept of the wrapped linear model."""
+        return _last_step(self.estimator_).intercept_
+
+    def _fitted(self):
+        check_is_fitted(self, "estimator_")
+        return self.estimator_
+
+    @available_if(has("predict"))
+    def predict(self, X):
+        """Predictions of ``estimator_``."""
+        return self._fitted().predict(X)
+
+    @available_if(has("predict_proba"))
+    def predict_proba(self, X):
+        """Class probabilities of ``estimator_``."""
+        return self._fitted().predict_proba(X)
+
+    @available_if(has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Log-probabilities of ``estimator_``."""
+        return self._fitted().predict_log_proba(X)
+
+    @available_if(has("decision_function"))
+    def decision_function(self, X):
+        """Decision function of ``estimator_``."""
+        return self._fitted().decision_function(X)
+
+    @available_if(has("score"))
+    def score(self, X, y, **score_params):
+        """Score of ``estimator_``: accuracy or R2."""
+        estimator = self._fitted()
+        if _routing_enabled():
+            routed = process_routing(self, "score", **score_params)
+            score_params = routed.estimator.score
+        return estimator.score(X, y, **score_params)
+
+
+def _last_step(estimator):
+    while True:
+        if refit.is_frozen(estimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        else:
+            return estimator
+
+
+def _routing_enabled():
+    from sklearn import get_config
+
+    return bool(get_config().get("enable_metadata_routing", False))
+
+
+def n_rows(y):
+    """Number of rows, from the targets."""
+    return np.asarray(y).shape[0]
+
+
+def criterion_rows(model, X_val, y_val, weight_val, groups_val):
+    """Prepared rows that measure C, from the user's X_val and its companions.
+
+    Raises
+    ------
+    ValueError
+        If one of X_val and y_val is missing, or X_val has other columns than X.
+    """
+    if X_val is None or y_val is None:
+        missing = "y_val" if y_val is None else "X_val"
+        raise ValueError(f"X_val and y_val go together: {missing} is missing.")
+    y = model.targets(y_val)
+    if len(y) == 0:
+        raise ValueError("X_val has no rows: pass rows that measure the criterion.")
+    X = model.inputs(X_val)
+    if X.shape[0] != len(y):
+        raise ValueError(f"X_val has {X.shape[0]} rows, y_val has {len(y)}.")
+    weight = check_weights(weight_val, len(y), "sample_weight_val")
+    return X, y, weight, check_groups(groups_val, len(y), "sensitive_features_val")
+
+
+def require_fitted(estimator, attribute):
+    """Raise NotFittedError if the attribute is absent."""
+    if not hasattr(estimator, attribute):
+        raise NotFittedError(
+            f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' "
+            "with appropriate arguments before using this estimator."
+        )

@@ -1,0 +1,35 @@
+"""Curvature of an objective: which matrix stands for the second derivative."""
+
+from skpuma.curvature._base import Curvature
+
+CURVATURES = {
+    "fisher": "skpuma.curvature._fisher:Fisher",
+    "gauss_newton": "skpuma.curvature._gauss_newton:GaussNewton",
+    "hessian": "skpuma.curvature._hessian:Hessian",
+}
+
+__all__ = ["CURVATURES", "Curvature", "curvature_of"]
+
+
+def curvature_of(objective, kind="auto", damping=0.0):
+    """Return the curvature operator of an objective.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its weights must not be negative.
+    kind : {"auto", "hessian", "gauss_newton", "fisher"}
+        "auto" is the exact Hessian for models linear in their parameters and
+        Gauss-Newton for the others.
+    damping : float
+        Added to the diagonal.
+    """
+    from skpuma.utils._registry import load
+
+    if kind == "auto":
+        kind = "hessian" if objective.model.convex else "gauss_newton"
+    if kind not in CURVATURES:
+        raise ValueError(
+            f"Unknown curvature {kind!r}; choose 'auto' or one of {sorted(CURVATURES)}."
+        )
+    return load(CURVATURES[kind])(objective, damping)

@@ -1,0 +1,42 @@
+"""Gauss-Newton: J.T (d2 l / dz2) J, positive semi-definite."""
+
+from functools import cached_property
+
+import numpy as np
+
+from skpuma.curvature._base import Curvature
+
+
+class GaussNewton(Curvature):
+    """The curvature of the loss in the raw outputs; those are taken as linear.
+
+    Equals the Hessian for models that are linear in their parameters. It is also the
+    Kullback-Leibler metric of the outputs of a likelihood model.
+    """
+
+    name = "gauss_newton"
+
+    @cached_property
+    def output_hessian(self):
+        """w_i / W * d2 l / dz2, shape (n, k, k)."""
+        objective = self.objective
+        hessian = objective.model.loss.hessian(objective.raw, objective.y)
+        return hessian * self._scale()[:, None, None]
+
+    @cached_property
+    def root(self):
+        objective = self.objective
+        root = objective.model.loss.hessian_root(objective.raw, objective.y)
+        return root * np.sqrt(self._scale())[:, None, None]
+
+    def _gram(self):
+        model = self.objective.model
+        if model.convex:
+            return model.hessian_gram(self.objective.X, self.output_hessian)
+        return super()._gram()
+
+    def _matmat(self, V):
+        product = self.objective.model.gram_product(
+            self.objective.X, self.output_hessian, V
+        )
+        return product + self.diagonal_part[:, None] * V

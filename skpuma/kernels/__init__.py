@@ -1,0 +1,23 @@
+"""Compiled kernels: arrays and scalars in, arrays out. The only door to numba.
+
+Each kernel is loaded (and numba imported) when it is first used, so that importing
+skpuma stays as cheap as importing scikit-learn. ``tests/naive.py`` has a plain numpy
+twin of each.
+"""
+
+from importlib import import_module
+
+KERNELS = {
+    "psi_dense": "skpuma.kernels._linear",
+    "psi_csr": "skpuma.kernels._linear",
+    "outer_rows": "skpuma.kernels._linear",
+    "bin_sums": "skpuma.kernels._binning",
+}
+
+
+def __getattr__(name):
+    if name not in KERNELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = getattr(import_module(KERNELS[name]), name)
+    globals()[name] = function
+    return function

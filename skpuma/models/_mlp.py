@@ -1,0 +1,262 @@
+"""Multi-layer perceptrons: forward, tangent, adjoint and second-order passes by BLAS.
+
+``theta = [W_1.ravel(), b_1, W_2.ravel(), b_2, ...]`` with W_l (fan_in, fan_out).
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import validate_data
+
+from skpuma import kernels, rows
+from skpuma.losses._binary_log import BinaryLogLoss
+from skpuma.losses._multinomial_log import MultinomialLogLoss
+from skpuma.losses._poisson import PoissonLoss
+from skpuma.losses._squared import SquaredLoss
+from skpuma.models._base import BaseModel
+from skpuma.utils.errors import NotDifferentiableError
+
+# value, first derivative from the value, second derivative from the value
+ACTIVATIONS = {
+    "identity": (lambda x: x, np.ones_like, np.zeros_like),
+    "logistic": (expit, lambda a: a * (1 - a), lambda a: a * (1 - a) * (1 - 2 * a)),
+    "tanh": (np.tanh, lambda a: 1 - a * a, lambda a: -2 * a * (1 - a * a)),
+    "relu": (
+        lambda x: np.maximum(x, 0.0),
+        lambda a: (a > 0).astype(a.dtype),
+        np.zeros_like,
+    ),
+}
+LOSSES = {
+    "logistic": BinaryLogLoss,
+    "softmax": MultinomialLogLoss,
+    "identity": SquaredLoss,
+    "exp": PoissonLoss,
+}
+
+
+class MLPModel(BaseModel):
+    """MLPClassifier and MLPRegressor, any depth and activation.
+
+    With ``solver="lbfgs"`` the penalty is ``alpha / (2 W) sum ||W_l||^2`` (kind
+    "sum"); adam and sgd divide it by the size of each batch, so their fixed point has
+    ``alpha_eff = alpha * mean(1 / batch size)`` per unit of mean loss (kind "mean").
+    """
+
+    def __init__(self, estimator):
+        if estimator.early_stopping:
+            raise NotDifferentiableError(
+                "early_stopping=True hides which rows the network was trained on; "
+                "refit it with early_stopping=False."
+            )
+        self._bounds = None
+        super().__init__(estimator)
+        self.shapes = [coef.shape for coef in estimator.coefs_]
+        self.n_outputs = self.shapes[-1][1]
+        self.kind = "sum" if estimator.solver == "lbfgs" else "mean"
+        self.loss = LOSSES[estimator.out_activation_]()
+        self._act, self._d_act, self._d2_act = ACTIVATIONS[estimator.activation]
+        if not self.loss.classification:
+            return
+        binarizer = getattr(estimator, "_label_binarizer", None) or LabelBinarizer()
+        if getattr(binarizer, "y_type_", "").startswith("multilabel"):
+            raise NotDifferentiableError(
+                "A multilabel MLPClassifier is not supported: fit one per label."
+            )
+        self.classes = estimator.classes_
+
+    def _read(self):
+        for coef, intercept in zip(
+            self.estimator.coefs_, self.estimator.intercepts_, strict=True
+        ):
+            yield coef
+            yield intercept
+
+    def _write(self, estimator, theta):
+        layers = self.split(theta)
+        dtype = estimator.coefs_[0].dtype
+        estimator.coefs_ = [coef.astype(dtype) for coef, _ in layers]
+        estimator.intercepts_ = [intercept.astype(dtype) for _, intercept in layers]
+
+    def _check_rows(self, X):
+        if sparse.issparse(X):
+            raise TypeError(
+                "Sparse X is supported for linear models only; hand an MLP dense rows: "
+                "X.toarray()."
+            )
+        return validate_data(
+            self.estimator, X, reset=False, dtype=(np.float64, np.float32)
+        )
+
+    def split(self, V):
+        """[(coef (fan_in, fan_out, ...), intercept (fan_out, ...)), ...]."""
+        layers, start = [], 0
+        for fan_in, fan_out in self.shapes:
+            middle = start + fan_in * fan_out
+            stop = middle + fan_out
+            coef = V[start:middle].reshape(fan_in, fan_out, *V.shape[1:])
+            layers.append((coef, V[middle:stop]))
+            start = stop
+        return layers
+
+    def ridge(self, total_weight, n_rows):
+        alpha = self.estimator.alpha
+        if self.kind == "sum":
+            strength = alpha / total_weight
+        else:
+            size = self.estimator.batch_size
+            size = min(200, n_rows) if size == "auto" else min(size, n_rows)
+            full, last = divmod(n_rows, size)
+            batches = [1.0 / size] * full + ([1.0 / last] if last else [])
+            # The solver divides by the weights of each batch: n / W per row.
+            strength = alpha * np.mean(batches) * n_rows / total_weight
+        out = np.zeros(self.n_parameters)
+        for coef, _ in self.split(out):
+            coef[...] = strength
+        return out
+
+    # -- passes over a block of rows ---------------------------------------------------
+
+    def _forward(self, X):
+        """Inputs of every layer [a_0 = X, a_1, ...] and the raw outputs z."""
+        layers = self.split(self.theta)
+        inputs = [X]
+        for coef, intercept in layers[:-1]:
+            inputs.append(self._act(inputs[-1] @ coef + intercept))
+        coef, intercept = layers[-1]
+        return inputs, inputs[-1] @ coef + intercept
+
+    def _tangent(self, inputs, layers_v):
+        """d a_l and d(pre-activation)_l for tangents, and d z, of one direction."""
+        layers = self.split(self.theta)
+        d_inputs, d_pre = [None], []
+        for index, ((coef, _), (d_coef, d_intercept)) in enumerate(
+            zip(layers, layers_v, strict=True)
+        ):
+            pre = inputs[index] @ d_coef + d_intercept
+            if d_inputs[-1] is not None:
+                pre = pre + d_inputs[-1] @ coef
+            d_pre.append(pre)
+            if index + 1 < len(layers):
+                d_inputs.append(self._d_act(inputs[index + 1]) * pre)
+        return d_inputs, d_pre
+
+    def _backward(self, inputs, u):
+        """delta_l (n, fan_out_l) of every layer, first layer first."""
+        layers = self.split(self.theta)
+        deltas = [u]
+        for index in range(len(layers) - 1, 0, -1):
+            delta = (deltas[-1] @ layers[index][0].T) * self._d_act(inputs[index])
+            deltas.append(delta)
+        return deltas[::-1]
+
+    def _collect(self, inputs, deltas):
+        """sum_i J_i.T u_i from the layer inputs and deltas."""
+        parts = []
+        for a, delta in zip(inputs, deltas, strict=True):
+            parts += [(a.T @ delta).ravel(), delta.sum(axis=0)]
+        return np.concatenate(parts)
+
+    def _blocks(self, X):
+        width = sum(fan_in + fan_out for fan_in, fan_out in self.shapes)
+        return rows.blocks(rows.count(X), 8 * width)
+
+    # -- the contract ------------------------------------------------------------------
+
+    def raw(self, X):
+        out = np.empty((rows.count(X), self.n_outputs))
+        for block in self._blocks(X):
+            out[block] = self._forward(X[block])[1]
+        return out
+
+    def jvp(self, X, V):
+        tangents = V[:, None] if V.ndim == 1 else V
+        out = np.empty((rows.count(X), self.n_outputs, tangents.shape[1]))
+        for block in self._blocks(X):
+            inputs, _ = self._forward(X[block])
+            for m in range(tangents.shape[1]):
+                layers_v = self.split(tangents[:, m])
+                out[block, :, m] = self._tangent(inputs, layers_v)[1][-1]
+        return out[:, :, 0] if V.ndim == 1 else out
+
+    def vjp(self, X, u):
+        total = np.zeros(self.n_parameters)
+        for block in self._blocks(X):
+            inputs, _ = self._forward(X[block])
+            total += self._collect(inputs, self._backward(inputs, u[block]))
+        return total
+
+    def input_vjp(self, X, u):
+        inputs, _ = self._forward(X)
+        return self._backward(inputs, u)[0] @ self.split(self.theta)[0][0].T
+
+    def psi(self, X, residual, V):
+        """``residual_i . J_i V`` of every row (n,)."""
+        return np.einsum("nk,nk->n", residual, self.jvp(X, V))
+
+    def second_order(self, X, u, V):
+        out = np.zeros_like(V)
+        for block in self._blocks(X):
+            inputs, _ = self._forward(X[block])
+            deltas = self._backward(inputs, u[block])
+            for m in range(V.shape[1]):
+                out[:, m] += self._second_order(inputs, deltas, V[:, m])
+        return out
+
+    def _second_order(self, inputs, deltas, v):
+        """Derivative of `_collect` along v with the cotangent u held fixed."""
+        layers, layers_v = self.split(self.theta), self.split(v)
+        d_inputs, d_pre = self._tangent(inputs, layers_v)
+        d_delta = np.zeros_like(deltas[-1])
+        parts = []
+        for index in range(len(layers) - 1, -1, -1):
+            d_coef = inputs[index].T @ d_delta
+            if d_inputs[index] is not None:
+                d_coef = d_coef + d_inputs[index].T @ deltas[index]
+            parts += [d_delta.sum(axis=0), d_coef.ravel()]
+            if index:
+                a, coef = inputs[index], layers[index][0]
+                back = d_delta @ coef.T + deltas[index] @ layers_v[index][0].T
+                bend = (deltas[index] @ coef.T) * self._d2_act(a) * d_pre[index - 1]
+                d_delta = back * self._d_act(a) + bend
+        return np.concatenate(parts[::-1])
+
+    def gradients(self, X, u):
+        inputs, _ = self._forward(X)
+        deltas = self._backward(inputs, u)
+        out = np.empty((rows.count(X), self.n_parameters))
+        start = 0
+        for a, delta in zip(inputs, deltas, strict=True):
+            middle = start + a.shape[1] * delta.shape[1]
+            kernels.outer_rows(a, delta, out[:, start:middle])
+            out[:, middle : middle + delta.shape[1]] = delta
+            start = middle + delta.shape[1]
+        return out
+
+    def gram_product(self, X, hessian, V):
+        out = np.zeros_like(V)
+        for block in self._blocks(X):
+            inputs, _ = self._forward(X[block])
+            for m in range(V.shape[1]):
+                forward = self._tangent(inputs, self.split(V[:, m]))[1][-1]
+                u = np.einsum("nkl,nl->nk", hessian[block], forward)
+                out[:, m] += self._collect(inputs, self._backward(inputs, u))
+        return out
+
+    def tangent_gram(self, X, root, scale):
+        # A gradient is a sum over layers of (input x delta), so its inner products
+        # factor into inner products of inputs and of deltas: no Jacobian is formed.
+        n, _, r = root.shape
+        inputs, _ = self._forward(X)
+        by_column = [self._backward(inputs, root[:, :, c]) for c in range(r)]
+        total = np.zeros((n, r, n, r))
+        for index, (coef_scale, intercept_scale) in enumerate(self.split(scale)):
+            delta = np.stack([deltas[index] for deltas in by_column], axis=1)
+            flat = delta.reshape(n * r, -1)
+            # Penalties are constant over the weights and over the biases of a layer.
+            inner = coef_scale[0, 0] * (inputs[index] @ inputs[index].T)
+            inner += intercept_scale[0]
+            product = (flat @ flat.T).reshape(n, r, n, r)
+            total += product * inner[:, None, :, None]
+        return total.reshape(n * r, n * r)

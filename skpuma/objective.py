@@ -1,0 +1,158 @@
+"""The objective J of a fitted model, in the units of ``doc/conventions.rst``.
+
+``J(theta) = (1/W) sum_i w_i l(z_i, y_i) + scale/2 * sum_p l2_p theta_p^2``
+
+W is the sum of the weights at the fit and stays so through any number of patches. The
+scale of the penalty is 1, except for the kinds "mean" and "count", where it follows the
+weights.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from skpuma import rows
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What stays fixed from the fit on: W, the number of rows, ridge, class weights."""
+
+    total_weight: float
+    n_rows: int
+    l2: np.ndarray
+    class_weights: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Model, rows and weights together.
+
+    Attributes
+    ----------
+    model : BaseModel
+    X : prepared rows (n, d)
+    y : coded targets
+    weight : ndarray (n,)
+        Effective weights: the user's times the class weight. May be signed in
+        right-hand sides, never in a curvature.
+    record : FitRecord
+    """
+
+    model: object
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+    record: FitRecord
+
+    @classmethod
+    def at_fit(cls, model, X, y, sample_weight, record=None):
+        """Objective of the fit, from the user's weights (n,).
+
+        Parameters
+        ----------
+        record : FitRecord, optional
+            The record of the fit when `sample_weight` was moved by a patch since.
+        """
+        if record is None:
+            class_weights = model.class_weights(y, sample_weight)
+            weight = _effective(sample_weight, class_weights, y)
+            total = weight.sum()
+            n_rows = rows.count(X)
+            l2 = model.ridge(total, n_rows)
+            record = FitRecord(total, n_rows, l2, class_weights)
+        weight = _effective(sample_weight, record.class_weights, y)
+        return cls(model, X, y, weight, record)
+
+    def at(self, theta):
+        """The same objective at other parameters."""
+        return replace(self, model=self.model.at(theta))
+
+    def reweighted(self, weight):
+        """The same objective under other effective weights."""
+        return replace(self, weight=weight)
+
+    def subset(self, index):
+        """The rows of `index` only; W is not changed."""
+        return replace(
+            self,
+            X=rows.take(self.X, index),
+            y=self.y[index],
+            weight=self.weight[index],
+        )
+
+    @property
+    def total_weight(self):
+        """W."""
+        return self.record.total_weight
+
+    @cached_property
+    def penalty_scale(self):
+        """1, or the share of the fit's weight that is left."""
+        kind = self.model.kind
+        if kind == "sum":
+            return 1.0
+        if kind == "mean":
+            return float(np.maximum(self.weight, 0.0).sum() / self.total_weight)
+        return float(np.count_nonzero(self.weight > 0) / self.record.n_rows)
+
+    @cached_property
+    def l2(self):
+        """Diagonal ridge (p,) under these weights."""
+        return self.record.l2 * self.penalty_scale
+
+    @cached_property
+    def raw(self):
+        """Raw outputs (n, k)."""
+        return self.model.raw(self.X)
+
+    @cached_property
+    def residual(self):
+        """r = dl/dz (n, k)."""
+        return self.model.loss.gradient(self.raw, self.y)
+
+    def value(self):
+        """J."""
+        data = self.weight @ self.model.loss.value(self.raw, self.y)
+        theta = self.model.theta
+        return data / self.total_weight + 0.5 * self.l2 @ (theta * theta)
+
+    def weighted_gradient(self, weight):
+        """``(1/W) sum_i weight_i g_i`` (p,), with g_i the share of row i in grad J.
+
+        For the kinds "mean" and "count" the share holds the row's part of the
+        penalty's gradient.
+        """
+        total = self.model.vjp(self.X, weight[:, None] * self.residual)
+        kind = self.model.kind
+        if kind == "mean":
+            total = total + weight.sum() * self.record.l2 * self.model.theta
+        elif kind == "count":
+            share = _count_share(weight, self.weight) * self.total_weight
+            share /= self.record.n_rows
+            total = total + share * self.record.l2 * self.model.theta
+        return total / self.total_weight
+
+    def gradient(self):
+        """grad J (p,)."""
+        data = self.model.vjp(self.X, self.weight[:, None] * self.residual)
+        return data / self.total_weight + self.l2 * self.model.theta
+
+    def row_gradients(self, index):
+        """``w_i g_i / W`` of a few rows (len(index), p)."""
+        X = rows.take(self.X, index)
+        gradients = self.model.gradients(X, self.residual[index])
+        if self.model.kind != "sum":
+            gradients += self.record.l2 * self.model.theta
+        return gradients * (self.weight[index] / self.total_weight)[:, None]
+
+
+def _effective(sample_weight, class_weights, y):
+    return sample_weight if class_weights is None else sample_weight * class_weights[y]
+
+
+def _count_share(weight, base):
+    """Number of rows that `weight` stands for, when each row counts once."""
+    used = base > 0
+    return float((weight[used] / base[used]).sum())

@@ -1,0 +1,501 @@
+"""The patch: a path along which the marked rows lose their weight.
+
+``d theta / ds = H(theta, w+(s))^-1 (1/W) [sum_k w_k g_k - sum_j lambda_j w_j g_j]`` with
+the marked rows at weight ``w_k (1 - s)`` and re-weighted rows at ``w_j (1 + int
+lambda_j)``. psi, lambda and H are computed again at each step. The path ends at s = eta,
+where the marked rows are forgotten, where the target is lowest, or at the first point
+where a *measured* criterion reaches its delta. Convex models are corrected by Newton
+steps, so that for s <= 1 every point of the path is an optimum of its weights.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from skpuma import reweighting, rows, scores
+from skpuma.curvature import curvature_of
+from skpuma.curvature._gauss_newton import GaussNewton
+from skpuma.solvers import factor
+from skpuma.utils.errors import SolverError
+
+MAX_STEPS = 500
+BISECTIONS = 14
+GOLDEN_STEPS = 8
+PATIENCE = 3
+NETWORK_CURVATURE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a path is walked; the attributes are the parameters of `PumaPatcher`."""
+
+    delta: np.ndarray
+    eta: float = 1.0
+    forget_at: float | None = None
+    steps: int | str = "auto"
+    trust: float = 0.01
+    reweight: bool = True
+    side: str = "worse"
+    alpha: float = 1e-2
+    l1_ratio: float = 0.1
+    max_weight: float = 1.0
+    curvature: str = "auto"
+    solver: str = "auto"
+    damping: float | str = "auto"
+    polish: bool = True
+    curvature_rows: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Which rows move: removed (n,) bool, extra weight (n,), candidates (n,) bool."""
+
+    removed: np.ndarray
+    extra: np.ndarray
+    candidates: np.ndarray
+
+    @property
+    def empty(self):
+        """Whether nothing moves."""
+        return not self.removed.any() and not self.extra.any()
+
+
+@dataclass(frozen=True)
+class State:
+    """A point of the path."""
+
+    s: float
+    theta: np.ndarray
+    lam: np.ndarray
+    values: np.ndarray
+    target: float | None = None
+    forgetting: float | None = None
+    step: float = 0.0
+
+
+@dataclass(frozen=True)
+class PatchResult:
+    """Where a path ended, and how it got there.
+
+    Attributes
+    ----------
+    theta : ndarray (p,)
+    s : float
+        Share of the asked removal that was carried out (1 = weights at zero).
+    lam : ndarray (n,)
+        ``int lambda ds``: extra weight of every row, relative to its own.
+    factor : ndarray (n,)
+        w+ / w of every row at the end.
+    before, after : ndarray (m,)
+        Measured criteria.
+    history : list of State
+    stopped_by : str
+        "eta", "forget_at", "target", "steps", "stalled", or "delta:<criterion>".
+    """
+
+    theta: np.ndarray
+    s: float
+    lam: np.ndarray
+    factor: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    history: list = field(repr=False)
+    stopped_by: str = "eta"
+
+
+class Path:
+    """One walk. Build it and call `walk`.
+
+    Parameters
+    ----------
+    objective : Objective
+        At the user's parameters and the weights before the patch.
+    marks : Marks
+    measures : list of Measure
+        The protected criteria.
+    settings : Settings
+    target : Measure, optional
+        The criterion whose minimum ends the path.
+    """
+
+    def __init__(self, objective, marks, measures, settings, target=None):
+        self.objective = objective
+        self.marks = marks
+        self.measures = measures
+        self.settings = settings
+        self.target = target
+        self.model = objective.model
+        self.corrects = self.model.convex and settings.steps != 1
+        self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
+        if not np.all(np.isfinite(self.start.values)):
+            raise ValueError(
+                "A criterion is not finite at the model that is to be patched: "
+                f"{dict(zip(self.names, self.start.values, strict=True))}."
+            )
+
+    @property
+    def names(self):
+        """Names of the protected criteria."""
+        return [measure.name for measure in self.measures]
+
+    # -- points ------------------------------------------------------------------------
+
+    def _factor(self, s, lam):
+        """Signed weights relative to those before the patch (n,)."""
+        marks = self.marks
+        return np.where(marks.removed, 1.0 - s, 1.0 + lam + s * marks.extra)
+
+    def _weighted(self, s, lam, theta):
+        """The objective under w+(s)."""
+        weight = self.objective.weight * np.maximum(self._factor(s, lam), 0.0)
+        return self.objective.at(theta).reweighted(weight)
+
+    def _observe(self, s, theta, lam, step=0.0):
+        """Measure everything that ends a path."""
+        model = self.model.at(theta)
+        with np.errstate(all="ignore"):
+            values = np.array([measure.value(model) for measure in self.measures])
+            target = None if self.target is None else self.target.value(model)
+        forgetting = None
+        if self.marks.removed.any():
+            forgetting = forgotten(self.objective, self.marks.removed, theta)
+        return State(s, theta, lam, values, target, forgetting, step)
+
+    def _violated(self, state):
+        """Index of the criterion that is furthest beyond its delta, or None."""
+        change = state.values - self.start.values
+        if self.settings.side == "both":
+            change = np.abs(change)
+        excess = change - self.settings.delta
+        if state.target is not None and not np.isfinite(state.target):
+            return -1
+        if not np.all(np.isfinite(state.theta)):
+            return -1
+        bad = ~(excess <= 0.0)
+        if not bad.any():
+            return None
+        return int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
+
+    def _forgotten(self, state):
+        goal = self.settings.forget_at
+        if goal is None or state.forgetting is None:
+            return False
+        if self.model.loss.classification:
+            return state.forgetting <= goal
+        return state.forgetting >= goal
+
+    # -- directions --------------------------------------------------------------------
+
+    def _solver(self, objective, damping=None):
+        settings = self.settings
+        part = self._curvature_part(objective)
+        curvature = curvature_of(part, settings.curvature)
+        damping = settings.damping if damping is None else damping
+        return factor(curvature, settings.solver, damping)
+
+    def _curvature_part(self, objective):
+        """The rows that the curvature is taken over, scaled to the whole weight."""
+        size = self.settings.curvature_rows
+        used = np.flatnonzero(objective.weight > 0)
+        if size is None or size >= len(used):
+            return objective
+        rng = np.random.default_rng(self.settings.seed)
+        sample = np.sort(rng.choice(used, size, replace=False))
+        part = objective.subset(sample)
+        share = np.maximum(objective.weight, 0.0).sum() / part.weight.sum()
+        # W is the divisor; scaling the weights keeps the sum over rows, not the mean.
+        return part.reweighted(part.weight * share)
+
+    def _direction(self, state):
+        """(d theta / ds, lambda, solver) at a point of the path."""
+        objective = self._weighted(state.s, state.lam, state.theta)
+        solver = self._solver(objective)
+        lam = self._compensation(objective, solver)
+        base, marks = self.objective.weight, self.marks
+        rate = np.where(marks.removed, base, -(lam + marks.extra) * base)
+        right = objective.weighted_gradient(rate)
+        return solver.solve(right).value, lam, solver
+
+    def _compensation(self, objective, solver):
+        settings, marks = self.settings, self.marks
+        lam = np.zeros(len(marks.extra))
+        bound = np.isfinite(settings.delta)
+        moving = marks.removed | (marks.extra > 0)
+        if not (settings.reweight and bound.any() and marks.candidates.any()):
+            return lam
+        gradients = [
+            self.measures[c].gradient(objective.model) for c in np.flatnonzero(bound)
+        ]
+        S = solver.solve(np.stack(gradients, axis=1)).value
+        used = np.flatnonzero(marks.candidates | moving)
+        psi = scores.psi_matrix(objective.subset(used), S)
+        weight = self.objective.weight
+        sign = np.where(marks.removed, 1.0, -marks.extra)[used] * weight[used]
+        chosen = marks.candidates[used]
+        lam[used[chosen]] = reweighting.solve(
+            psi[chosen],
+            weight[used][chosen],
+            sign @ psi,
+            settings.delta[bound],
+            side=settings.side,
+            alpha=settings.alpha,
+            l1_ratio=settings.l1_ratio,
+            max_weight=settings.max_weight,
+        )
+        return lam
+
+    def _step_length(self, state, direction):
+        """Largest h with ``h^2/2 d.T G d <= trust``: the KL that the outputs move."""
+        if not np.any(direction):
+            return np.inf
+        objective = self._weighted(state.s, state.lam, state.theta)
+        metric = GaussNewton(objective)
+        moved = objective.model.jvp(objective.X, direction)
+        moved = np.einsum("nkl,nl->nk", metric.output_hessian, moved) * moved
+        loss = objective.model.loss
+        speed = moved.sum() / loss.dispersion(
+            objective.raw, objective.y, objective.weight
+        )
+        return np.sqrt(2.0 * self.settings.trust / speed) if speed > 0 else np.inf
+
+    def _advance(self, state, direction, lam, solver, h):
+        """The point after a step of length h, corrected where the model allows it."""
+        s = state.s + h
+        theta = state.theta + h * direction
+        total = state.lam + h * lam
+        if self.corrects and s <= 1.0 + 1e-12:
+            if np.all(np.isfinite(theta)):
+                try:
+                    theta = self._correct(s, total, theta, solver)
+                except SolverError:
+                    theta = np.full_like(theta, np.nan)
+        return self._observe(s, theta, total, step=h)
+
+    def _correct(self, s, lam, theta, solver):
+        """The optimum of the weights at s, by Newton steps from a predicted point.
+
+        The factor of the step's curvature is kept as long as it contracts quickly.
+        """
+        objective = self._weighted(s, lam, theta)
+        gradient = objective.gradient()
+        fresh = False
+        floor = 1e-15 * max(np.abs(objective.l2 * theta).max(initial=0.0), 1e-12)
+        for _ in range(60):
+            step = solver.solve(gradient).value
+            small = np.linalg.norm(step) <= 1e-10 * max(np.linalg.norm(theta), 1e-8)
+            trial = objective.at(objective.model.theta - step)
+            trial_gradient = trial.gradient()
+            ratio = np.linalg.norm(trial_gradient) / max(
+                np.linalg.norm(gradient), 1e-300
+            )
+            if small or np.abs(gradient).max() <= floor:
+                return (trial if ratio < 1.0 else objective).model.theta
+            if ratio < (1.0 if fresh else 0.2):
+                objective, gradient = trial, trial_gradient
+                continue
+            if fresh:
+                return self._globalised(objective)
+            solver, fresh = self._undamped(objective), True
+        return self._globalised(objective)
+
+    def _globalised(self, objective):
+        """Newton with a line search, for a start far from the optimum."""
+        return scores.polish(objective, self._undamped, max_steps=100).model.theta
+
+    def _undamped(self, objective):
+        return self._solver(objective, damping="auto")
+
+    # -- walking -----------------------------------------------------------------------
+
+    def walk(self):
+        """Walk the path.
+
+        Returns
+        -------
+        PatchResult
+        """
+        if self.marks.empty:
+            return self._result([self.start], "eta")
+        if self.settings.steps == 1:
+            return self._single_step()
+        state = self.start
+        if self.corrects and self.settings.polish:
+            polished = scores.polish(self.objective, self._undamped)
+            state = replace(state, theta=polished.model.theta)
+        trail, reason = [self.start], None
+        directions = []
+        while reason is None:
+            direction, lam, solver = self._direction(state)
+            h = self._next_length(state, direction)
+            if not np.isfinite(h):
+                reason = "stalled"
+                break
+            move = (state, direction, lam, solver)
+            trial = self._advance(*move, h)
+            reason = self._stop_reason(trial)
+            if reason in ("forget_at",) or reason and reason.startswith("delta"):
+                trial, reason = self._bisect(move, trial, reason)
+            if trial is not None:
+                trail.append(trial)
+                directions.append(move)
+                state = trial
+            if reason is None:
+                reason = self._end_reason(trail)
+        if self.target is not None:
+            return self._best_of(trail, directions, reason)
+        return self._result(trail, reason)
+
+    def _next_length(self, state, direction):
+        settings = self.settings
+        left = settings.eta - state.s
+        if self.corrects and state.s < 1.0:
+            left = min(left, 1.0 - state.s)
+        if settings.steps != "auto":
+            return min(settings.eta / settings.steps, left)
+        if self._nothing_to_watch() and settings.eta <= 1.0:
+            return left
+        return min(self._step_length(state, direction), left)
+
+    def _nothing_to_watch(self):
+        """Whether only the end of the path matters, which corrections reach at once."""
+        return (
+            self.corrects
+            and self.target is None
+            and self.settings.forget_at is None
+            and not np.isfinite(self.settings.delta).any()
+        )
+
+    def _stop_reason(self, trial):
+        violated = self._violated(trial)
+        if violated is not None:
+            return f"delta:{self.names[violated]}" if violated >= 0 else "delta:finite"
+        return "forget_at" if self._forgotten(trial) else None
+
+    def _end_reason(self, trail):
+        settings, state = self.settings, trail[-1]
+        if state.s >= settings.eta * (1.0 - 1e-12):
+            return "eta"
+        if len(trail) > MAX_STEPS:
+            return "steps"
+        if self.target is not None and len(trail) > PATIENCE + 1:
+            values = [point.target for point in trail]
+            best = int(np.argmin(values))
+            if len(trail) - 1 - best >= PATIENCE:
+                return "target"
+        return None
+
+    def _bisect(self, move, trial, reason):
+        """The largest feasible point of a segment whose end is not, and why it ends."""
+        low, high, h_low, h_high = None, trial, 0.0, trial.step
+        for _ in range(BISECTIONS):
+            h = 0.5 * (h_low + h_high)
+            middle = self._advance(*move, h)
+            why = self._stop_reason(middle)
+            if why is None:
+                low, h_low = middle, h
+            else:
+                high, h_high, reason = middle, h, why
+        if reason == "forget_at":
+            return high, reason
+        return low, reason
+
+    def _single_step(self):
+        """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
+        state = self.start
+        if self.model.convex and self.settings.polish:
+            polished = scores.polish(self.objective, self._undamped)
+            state = replace(state, theta=polished.model.theta)
+        direction, lam, solver = self._direction(state)
+        move = (self.start, direction, lam, solver)
+        trial = self._advance(*move, self.settings.eta)
+        reason = self._stop_reason(trial)
+        if reason is None:
+            return self._result([self.start, trial], "eta")
+        trial, reason = self._bisect(move, trial, reason)
+        trail = [self.start] if trial is None else [self.start, trial]
+        return self._result(trail, reason)
+
+    def _best_of(self, trail, directions, reason):
+        """Refine the lowest target inside the two segments that touch it."""
+        best = int(np.argmin([point.target for point in trail]))
+        candidates = [trail[best]]
+        for index in (best - 1, best):
+            if 0 <= index < len(directions) and index + 1 < len(trail):
+                candidates += self._golden(directions[index], trail[index + 1].step)
+        chosen = min(candidates, key=lambda point: point.target)
+        if chosen is not trail[-1]:
+            reason = "target"
+        kept = [point for point in trail if point.s < chosen.s]
+        return self._result([*kept, chosen] if kept else [chosen], reason)
+
+    def _golden(self, move, length):
+        """Feasible points of a golden-section search for the lowest target."""
+        ratio = 0.5 * (np.sqrt(5.0) - 1.0)
+        low, high = 0.0, length
+        points = {}
+
+        def at(h):
+            if h not in points:
+                points[h] = self._advance(*move, h)
+            return points[h].target
+
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        for _ in range(GOLDEN_STEPS):
+            if at(a) <= at(b):
+                high, b = b, a
+                a = high - ratio * (high - low)
+            else:
+                low, a = a, b
+                b = low + ratio * (high - low)
+        return [point for point in points.values() if self._violated(point) is None]
+
+    def _result(self, trail, reason):
+        end = trail[-1]
+        return PatchResult(
+            theta=end.theta,
+            s=end.s,
+            lam=end.lam,
+            factor=np.maximum(self._factor(end.s, end.lam), 0.0),
+            before=self.start.values,
+            after=end.values,
+            history=trail,
+            stopped_by=reason,
+        )
+
+
+def forgotten(objective, removed, theta):
+    """How well the model still knows the marked rows.
+
+    Classifiers: the mean predicted probability of their labels. Regressors: their mean
+    squared error relative to that of the other rows.
+    """
+    marked = objective.at(theta).subset(removed)
+    weight = marked.weight
+    if not weight.sum() > 0:
+        weight = np.ones_like(weight)
+    loss = objective.model.loss
+    if loss.classification:
+        p = loss.predict(marked.raw)
+        return float(np.average(p[np.arange(len(p)), marked.y], weights=weight))
+    rest = objective.at(theta).subset(~removed)
+    error = [
+        np.average(
+            np.square(loss.predict(part.raw) - part.y).sum(axis=1), weights=part_weight
+        )
+        for part, part_weight in ((marked, weight), (rest, rest.weight))
+    ]
+    return float(error[0] / max(error[1], np.finfo(float).tiny))
+
+
+def default_curvature_rows(model, n):
+    """Rows for the curvature of a path: all for convex models, a sample for networks.
+
+    The right-hand side uses every row; only the metric is sampled.
+    """
+    return None if model.convex else min(n, NETWORK_CURVATURE_ROWS)
+
+
+def count_rows(objective):
+    """Number of rows of an objective."""
+    return rows.count(objective.X)

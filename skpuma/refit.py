@@ -1,0 +1,106 @@
+"""The one place that fits estimators: first fits, folds, and refits without rows.
+
+"Refit" always means: same class and penalty, same frozen preprocessing, same class
+weights. A refit is the referee of influence, so it is solved tightly where the
+estimator allows it.
+"""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from skpuma import rows
+from skpuma.models import adapt
+
+
+def base_of(estimator):
+    """The estimator, or LogisticRegression() for None."""
+    return LogisticRegression() if estimator is None else estimator
+
+
+def is_frozen(estimator):
+    """Whether `estimator` is handed over fitted and must not be fitted again."""
+    return isinstance(estimator, FrozenEstimator)
+
+
+def weight_parameter(estimator):
+    """Name under which ``fit`` takes sample weights when routing is off."""
+    name = "sample_weight"
+    while isinstance(estimator, Pipeline):
+        step, estimator = estimator.steps[-1]
+        name = f"{step}__{name}"
+    return name
+
+
+def fit_estimator(estimator, X, y, sample_weight=None, fit_params=None):
+    """Fit a clone; a frozen estimator is handed back as it is.
+
+    Parameters
+    ----------
+    fit_params : dict, optional
+        Routed parameters that replace `sample_weight` (metadata routing enabled).
+    """
+    if is_frozen(estimator):
+        return estimator.estimator
+    if fit_params is None:
+        fit_params = {}
+        if sample_weight is not None:
+            fit_params[weight_parameter(estimator)] = sample_weight
+    return clone(estimator).fit(X, y, **fit_params)
+
+
+def refit(objective, keep=None):
+    """Fit the model's last step again under the objective's weights.
+
+    Parameters
+    ----------
+    objective : Objective
+    keep : ndarray of bool (n,), optional
+        Rows to train on; default all with a positive weight.
+
+    Returns
+    -------
+    BaseModel
+        The refitted model, with the same preprocessing frames.
+    """
+    model = objective.model
+    used = objective.weight > 0
+    if keep is not None:
+        used &= keep
+    y = objective.y if model.classes is None else model.classes[objective.y]
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    estimator = clone(model.estimator).set_params(**model.referee_parameters())
+    weight = objective.weight[used]
+    # Estimators that average over rows see weights relative to 1.
+    fitted = estimator.fit(rows.take(objective.X, used), y[used], sample_weight=weight)
+    again = adapt(fitted)
+    again.frames = model.frames
+    return again
+
+
+def removal_effects(objective, measures, index):
+    """Change of every measure when a row goes, by one refit per row.
+
+    Parameters
+    ----------
+    objective : Objective
+    measures : list of Measure
+    index : array of int
+        Positions of the rows to remove, one at a time.
+
+    Returns
+    -------
+    ndarray (len(index), m)
+    """
+    base = refit(objective)
+    before = np.array([measure.value(base) for measure in measures])
+    out = np.empty((len(index), len(measures)))
+    for position, row in enumerate(index):
+        keep = np.ones(len(objective.weight), dtype=bool)
+        keep[row] = False
+        model = refit(objective, keep)
+        out[position] = [measure.value(model) for measure in measures]
+    return out - before

@@ -1,0 +1,69 @@
+"""Predicted against refitted effects of single rows."""
+
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+from scipy import stats
+
+from skpuma.reporting import _html
+
+
+@dataclass(frozen=True)
+class InfluenceCheck:
+    """How well ``removal_effect_`` predicts real refits.
+
+    Attributes
+    ----------
+    criteria : tuple of str
+    rows : ndarray (n_rows,)
+        Positions of the rows that were removed, one at a time.
+    predicted, refitted : ndarray (n_rows, m)
+        Change of C, in its units.
+    note : str
+    """
+
+    criteria: tuple
+    rows: np.ndarray
+    predicted: np.ndarray = field(repr=False)
+    refitted: np.ndarray = field(repr=False)
+    note: str = ""
+
+    def _each(self, function):
+        pairs = zip(self.predicted.T, self.refitted.T, strict=True)
+        return np.array([function(p, r) for p, r in pairs])
+
+    @property
+    def pearson(self):
+        """Linear correlation (m,)."""
+        return self._each(lambda p, r: stats.pearsonr(p, r).statistic)
+
+    @property
+    def spearman(self):
+        """Rank correlation (m,)."""
+        return self._each(lambda p, r: stats.spearmanr(p, r).statistic)
+
+    @property
+    def slope(self):
+        """Least-squares slope of refitted on predicted (m,): 1 is the right scale."""
+        return self._each(lambda p, r: np.cov(p, r)[0, 1] / np.var(p, ddof=1))
+
+    def to_frame(self):
+        """One row per criterion: pearson, spearman, slope."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"pearson": self.pearson, "spearman": self.spearman, "slope": self.slope},
+            index=list(self.criteria),
+        )
+
+    def __str__(self):
+        head = f"{len(self.rows)} rows removed and refitted. {self.note}".strip()
+        return f"{head}\n{self.to_frame().to_string()}"
+
+    def _repr_html_(self):
+        return _html.block(
+            "skpuma influence check",
+            f"<p>{len(self.rows)} rows removed and refitted. {escape(self.note)}</p>",
+            _html.table(self.to_frame()),
+        )

@@ -1,0 +1,215 @@
+"""phi, psi, leverage and one-step effects of rows, from a factored curvature.
+
+With r the residual and J_j the derivative of row j's raw outputs (``doc/conventions``):
+
+- ``s = H^-1 grad C``: one solve per criterion;
+- ``psi_j = r_j . (J_j s)``: one tangent pass over the rows (Blog 7);
+- ``sum_j w_j phi_j = H^-1 J.T (w * r)``: one adjoint pass and one solve.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skpuma import rows
+from skpuma.utils.errors import SolverError
+
+MAX_POLISH = 5
+UNREMOVABLE = 1e-8
+
+
+@dataclass(frozen=True)
+class Stationarity:
+    """How far a model is from the optimum of the rows it was handed with.
+
+    Attributes
+    ----------
+    value : float
+        ``||H^-1 grad J||`` in units of the 90th percentile of one row's displacement.
+    gradient : float
+        max |grad J|.
+    promised : float or None
+        The bound on max |grad J| that the estimator's solver promised.
+    """
+
+    value: float
+    gradient: float
+    promised: float | None
+
+    @property
+    def other_rows(self):
+        """Whether these cannot be the rows and weights of the fit."""
+        return self.promised is not None and self.gradient > self.promised
+
+
+def stationarity(objective, solver, n_rows=500):
+    """Measure `Stationarity` at the objective's theta.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows sampled for the displacement of one row; 16 where a solve is iterative.
+    """
+    gradient = objective.gradient()
+    used = np.flatnonzero(objective.weight > 0)
+    limit = n_rows if solver.explicit else 16
+    if len(used) > limit:
+        used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
+    one_row = solver.solve(objective.row_gradients(used).T).value
+    unit = np.percentile(np.linalg.norm(one_row, axis=0), 90)
+    step = np.linalg.norm(solver.solve(gradient).value)
+    value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
+    size = float(np.abs(gradient).max())
+    return Stationarity(value, size, objective.model.gradient_tolerance())
+
+
+def polish(objective, make_solver, max_steps=MAX_POLISH, tolerance=1e-13):
+    """Damped Newton steps to the optimum of a convex objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    make_solver : callable
+        Objective -> factored, undamped curvature.
+    max_steps : int
+    tolerance : float
+        Stop when the Newton decrement is below it, relative to |J|.
+
+    Returns
+    -------
+    Objective
+        At the last parameters that lowered J; the model handed in is not changed.
+    """
+    value = objective.value()
+    for _ in range(max_steps):
+        gradient = objective.gradient()
+        step = make_solver(objective).solve(gradient).value
+        decrement = float(gradient @ step)
+        if not decrement > tolerance * max(abs(value), 1e-12):
+            # The last step is below what J can resolve, and still worth taking.
+            return objective.at(objective.model.theta - step)
+        length, accepted = 1.0, None
+        while length > 1e-6:
+            trial = objective.at(objective.model.theta - length * step)
+            trial_value = trial.value()
+            if trial_value <= value - 1e-4 * length * decrement:
+                accepted = trial
+                break
+            length *= 0.5
+        if accepted is None:
+            return objective
+        objective, value = accepted, trial_value
+    return objective
+
+
+def psi(model, X, residual, s):
+    """psi of rows for one criterion (n,): ``r_j . J_j s`` with ``s = H^-1 grad C``."""
+    return model.psi(X, residual, s)
+
+
+def psi_matrix(objective, S):
+    """psi of the objective's rows for every column of S (p, m): shape (n, m).
+
+    For the kinds "mean" and "count" the share of the penalty's gradient is a constant
+    per criterion and is included.
+    """
+    model = objective.model
+    columns = [psi(model, objective.X, objective.residual, s) for s in S.T]
+    out = np.stack(columns, axis=1)
+    if model.kind != "sum":
+        out = out + (objective.record.l2 * model.theta) @ S
+    return out
+
+
+def leverage_blocks(objective, solver):
+    """``A_j = J_j H^-1 J_j.T`` (b, k, k) and ``J_j`` (b, k, p), block by block.
+
+    Yields
+    ------
+    (slice, jacobian, A)
+    """
+    model = objective.model
+    n, k, p = rows.count(objective.X), model.n_outputs, model.n_parameters
+    for block in rows.blocks(n, 24 * k * p):
+        jacobian = model.jacobian(rows.take(objective.X, block))
+        flat = jacobian.reshape(-1, p)
+        solved = solver.solve(flat.T).value.T.reshape(jacobian.shape)
+        yield block, jacobian, solved, jacobian @ solved.transpose(0, 2, 1)
+
+
+def leverage(objective, solver):
+    """Leverage of every row (n,): the largest eigenvalue of ``(w/W) L^1/2 A L^1/2``.
+
+    For one output it is h_j of ordinary least squares and its generalisations; 1 means
+    that the fit cannot be followed without the row.
+    """
+    model = objective.model
+    root = model.loss.hessian_root(objective.raw, objective.y)
+    scale = objective.weight / objective.total_weight
+    out = np.empty(rows.count(objective.X))
+    for block, _, _, A in leverage_blocks(objective, solver):
+        B = root[block]
+        inner = B.transpose(0, 2, 1) @ A @ B
+        out[block] = np.linalg.eigvalsh(inner)[:, -1] * scale[block]
+    return out
+
+
+def self_influence(objective, solver):
+    """``g_j.T H^-1 g_j`` of every row (n,): psi with the row's own loss as C."""
+    out = np.empty(rows.count(objective.X))
+    for block, _, _, A in leverage_blocks(objective, solver):
+        r = objective.residual[block]
+        out[block] = np.einsum("nk,nkl,nl->n", r, A, r)
+    return out
+
+
+def one_step_effects(objective, solver, measures):
+    """Change of every criterion when one row goes, at one-step parameters.
+
+    ``theta_j = theta + (w_j/W) H^-1 J_j.T (I - (w_j/W) L_j A_j)^-1 r_j``, exact for a
+    squared loss; the criterion is then evaluated again at theta_j.
+
+    Parameters
+    ----------
+    objective : Objective
+    solver : BaseSolver
+        Explicit and undamped.
+    measures : list of Measure
+
+    Returns
+    -------
+    effects : ndarray (n, m)
+        In the units of C; nan where a row cannot be removed in one step.
+    leverage : ndarray (n,)
+    """
+    if not solver.explicit:
+        raise SolverError(
+            "effect='one_step' needs explicit curvature (solver='cholesky' or 'eigh'); "
+            f"the solver here is {solver.name!r}. Use effect='linear'."
+        )
+    model = objective.model
+    hessian = model.loss.hessian(objective.raw, objective.y)
+    root = model.loss.hessian_root(objective.raw, objective.y)
+    scale = objective.weight / objective.total_weight
+    k = model.n_outputs
+    n = rows.count(objective.X)
+    effects, h = np.empty((n, len(measures))), np.empty(n)
+    share = 0.0
+    if model.kind != "sum":
+        share = solver.solve(objective.record.l2 * model.theta).value
+    bases = [measure.value(model) for measure in measures]
+    movers = [measure.mover(model) for measure in measures]
+    for block, _, solved, A in leverage_blocks(objective, solver):
+        w = scale[block][:, None, None]
+        B = root[block]
+        h[block] = np.linalg.eigvalsh(w * (B.transpose(0, 2, 1) @ A @ B))[:, -1]
+        removable = h[block] < 1.0 - UNREMOVABLE
+        bracket = np.eye(k) - w * (hessian[block] @ A)
+        bracket[~removable] = np.eye(k)
+        moved = np.linalg.solve(bracket, objective.residual[block][:, :, None])[:, :, 0]
+        delta = np.einsum("nkp,nk->np", solved, moved) * scale[block][:, None]
+        delta = delta + scale[block][:, None] * share
+        for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
+            effects[block, c] = mover(delta) - base
+        effects[block][~removable] = np.nan
+    return effects, h

@@ -1,0 +1,24 @@
+"""Lookup in a room's table: a plain dict, name -> "module:Class"."""
+
+from importlib import import_module
+
+
+def load(target):
+    """Import the object that a ``"module:name"`` string of a table names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def resolve(table, key, what):
+    """Return an instance for a name of `table`; pass any other object through.
+
+    Raises
+    ------
+    ValueError
+        If `key` is a string that `table` does not hold.
+    """
+    if not isinstance(key, str):
+        return key
+    if key not in table:
+        raise ValueError(f"Unknown {what} {key!r}; choose one of {sorted(table)}.")
+    return load(table[key])()

@@ -1,0 +1,199 @@
+"""Checks of user input that several rooms share."""
+
+import numbers
+
+import numpy as np
+
+
+def check_weights(sample_weight, n, name="sample_weight"):
+    """Weights as floats (n,); ones for None.
+
+    Raises
+    ------
+    ValueError
+        If they have another length, are negative or not finite, or sum to zero.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    weight = np.asarray(sample_weight)
+    if weight.ndim == 0:
+        weight = np.full(n, weight)
+    if weight.ndim != 1:
+        raise ValueError(f"{name} must be 1D array or scalar, got {weight.ndim}D array")
+    if weight.shape != (n,):
+        raise ValueError(
+            f"{name}.shape == {weight.shape}, expected ({n},): one weight per row."
+        )
+    weight = weight.astype(np.float64)
+    if not np.isfinite(weight).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
+    if (weight < 0).any():
+        raise ValueError(
+            f"{name} has negative values: give rows that should not count weight 0."
+        )
+    if not weight.sum() > 0:
+        raise ValueError(f"{name} sums to zero: at least one row must count.")
+    return weight
+
+
+def check_groups(groups, n, name="sensitive_features"):
+    """A sensitive feature as an array (n,), or None.
+
+    Several columns are combined into one, value by value.
+
+    Raises
+    ------
+    ValueError
+        If it has another length or missing values.
+    """
+    if groups is None:
+        return None
+    values = np.asarray(groups)
+    if values.ndim == 2:
+        columns = values.astype(str)
+        values = np.array(["|".join(row) for row in columns])
+    if values.shape != (n,):
+        raise ValueError(f"{name} has {len(values)} rows, X has {n}.")
+    missing = values != values if values.dtype.kind in "fcO" else np.zeros(n, bool)
+    if np.any(missing) or (values.dtype == object and any(v is None for v in values)):
+        raise ValueError(
+            f"{name} has missing values: fill them, for instance with 'unknown'."
+        )
+    return values.astype(str) if values.dtype == object else values
+
+
+def check_mask(mask, n, X=None, name="marked"):
+    """A boolean mask (n,), positional.
+
+    Raises
+    ------
+    TypeError
+        If it is not boolean: an index array would mean other rows in every fold of a
+        cross-validation.
+    ValueError
+        If it has another length, or is a Series whose index is not that of X.
+    """
+    if mask is None:
+        return np.zeros(n, dtype=bool)
+    _check_same_index(mask, X, name)
+    values = np.asarray(mask)
+    if values.dtype == object and all(isinstance(v, (bool, np.bool_)) for v in values):
+        values = values.astype(bool)
+    if values.dtype != bool:
+        raise TypeError(
+            f"{name} must be a boolean mask with one entry per row of X, got dtype "
+            f"{values.dtype}: cross-validation would slice an index array into other "
+            f"rows. Build it with: mask = np.zeros(len(X), bool); mask[index] = True."
+        )
+    if values.shape != (n,):
+        raise ValueError(f"{name} has shape {values.shape}, X has {n} rows.")
+    return values
+
+
+def rows_of(selection, n, X=None, name="remove"):
+    """A boolean mask (n,) from a mask, positions, or labels of X's index.
+
+    A selection of booleans is a mask. If X has an index that is not simply 0, ..., n-1,
+    the selection holds labels of it (integers under an index of other labels are
+    positions still); otherwise positions.
+
+    Raises
+    ------
+    ValueError, IndexError, KeyError
+        If the mask has another length, positions repeat or are out of range, or labels
+        are not in the index.
+    """
+    if selection is None:
+        return np.zeros(n, dtype=bool)
+    values = np.asarray(selection)
+    if values.dtype == bool or (
+        values.dtype == object
+        and values.size
+        and all(isinstance(v, (bool, np.bool_)) for v in values)
+    ):
+        return check_mask(selection, n, X, name)
+    values = np.atleast_1d(values)
+    if values.size == 0:
+        return np.zeros(n, dtype=bool)
+    index = labels_of(X)
+    positions = values.dtype.kind in "iu"
+    if index is not None and not (positions and index.dtype.kind not in "iuf"):
+        return _by_label(values, index, name)
+    if values.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be a boolean mask, integer positions, or labels of the "
+            f"DataFrame's index; got dtype {values.dtype}."
+        )
+    out_of_range = (values < 0) | (values >= n)
+    if out_of_range.any():
+        raise IndexError(
+            f"{name} has positions outside 0 ... {n - 1}: "
+            f"{values[out_of_range][:5].tolist()}."
+        )
+    return _once(values, n, name)
+
+
+def labels_of(X):
+    """The index of a DataFrame whose labels are not its positions, else None."""
+    index = getattr(X, "index", None)
+    if index is None or not hasattr(index, "get_indexer"):
+        return None
+    plain = index.dtype.kind == "i" and np.array_equal(index, np.arange(len(index)))
+    return None if plain else index
+
+
+def index_of(X, n):
+    """The index that results about the rows of X are labelled with."""
+    import pandas as pd
+
+    index = getattr(X, "index", None)
+    return index if isinstance(index, pd.Index) else pd.RangeIndex(n)
+
+
+def _by_label(values, index, name):
+    if not index.is_unique:
+        raise ValueError(
+            f"{name} names rows by label, but the index of X has repeated labels: pass "
+            "a boolean mask instead."
+        )
+    positions = index.get_indexer(values)
+    if (positions < 0).any():
+        absent = values[positions < 0][:5].tolist()
+        raise KeyError(f"{name} has labels that are not in the index of X: {absent}.")
+    return _once(positions, len(index), name)
+
+
+def _once(positions, n, name):
+    if len(np.unique(positions)) < len(positions):
+        raise ValueError(f"{name} names some rows more than once; name each row once.")
+    mask = np.zeros(n, dtype=bool)
+    mask[positions] = True
+    return mask
+
+
+def _check_same_index(series, X, name):
+    index, of_X = getattr(series, "index", None), getattr(X, "index", None)
+    if hasattr(index, "equals") and hasattr(of_X, "equals") and not index.equals(of_X):
+        raise ValueError(
+            f"{name} is a Series whose index is not that of X: its rows would be "
+            f"matched by position. Pass {name}.reindex(X.index) or {name}.to_numpy()."
+        )
+
+
+def check_number(value, name, low=None, high=None, strict_low=False, infinite=False):
+    """A finite real number within bounds.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if np.isnan(value) or (np.isinf(value) and not infinite):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    below = low is not None and (value <= low if strict_low else value < low)
+    if below or (high is not None and value > high):
+        sign = ">" if strict_low else ">="
+        bounds = f"{sign} {low}" + ("" if high is None else f" and <= {high}")
+        raise ValueError(f"{name} must be {bounds}, got {value!r}.")
+    return float(value)
