@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import get_tags
+from sklearn.utils import TransformerTags, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -74,8 +74,10 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags = inner.input_tags
         tags.non_deterministic = inner.non_deterministic
         tags.target_tags.required = True
-        tags.target_tags.multi_output = False
         tags.array_api_support = False
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = False
+            tags.target_tags.multi_output = False
         last = models.find_adapter(_last_step(self._base()))
         tags.input_tags.sparse = bool(tags.input_tags.sparse and last.sparse)
         tags.input_tags.allow_nan = False
@@ -181,6 +183,31 @@ def criterion_rows(model, X_val, y_val, weight_val, groups_val):
         raise ValueError(f"X_val has {X.shape[0]} rows, y_val has {len(y)}.")
     weight = check_weights(weight_val, len(y), "sample_weight_val")
     return X, y, weight, check_groups(groups_val, len(y), "sensitive_features_val")
+
+
+def check_input_features(estimator, input_features):
+    """Refuse names of input features that are not those of the fit.
+
+    Raises
+    ------
+    ValueError
+    """
+    if input_features is None:
+        return
+    given = np.asarray(input_features, dtype=object)
+    seen = getattr(estimator, "feature_names_in_", None)
+    if seen is not None and not np.array_equal(seen, given):
+        raise ValueError("input_features is not equal to feature_names_in_")
+    if len(given) != estimator.n_features_in_:
+        raise ValueError(
+            "input_features should have length equal to number of features "
+            f"({estimator.n_features_in_}), got {len(given)}"
+        )
+
+
+def transformer_tags():
+    """Tags of a transformer whose output is always float64."""
+    return TransformerTags(preserves_dtype=[])
 
 
 def require_fitted(estimator, attribute):

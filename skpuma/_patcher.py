@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import validate_data
 
 from skpuma import patching, refit, scores
@@ -13,9 +13,11 @@ from skpuma._meta import (
     OWN_METADATA,
     DelegatesPrediction,
     PumaMeta,
+    check_input_features,
     criterion_rows,
     n_rows,
     require_fitted,
+    transformer_tags,
 )
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
@@ -49,7 +51,7 @@ class _Undo:
     attributes: dict
 
 
-class PumaPatcher(DelegatesPrediction, PumaMeta):
+class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
     """Remove, or up-weight, training rows of a fitted model without retraining.
 
     Moves the parameters along the path on which the marked rows lose their weight,
@@ -731,13 +733,10 @@ class PumaPatcher(DelegatesPrediction, PumaMeta):
         model = adapt(self.estimator_)
         return model.raw(model.inputs(X))
 
-    def fit_transform(self, X, y=None, sample_weight=None, **fit_params):
-        """``fit(X, y).transform(X)``."""
-        return self.fit(X, y, sample_weight, **fit_params).transform(X)
-
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`: ``raw_<class>``, or ``raw``."""
         require_fitted(self, "estimator_")
+        check_input_features(self, input_features)
         classes = getattr(self.estimator_, "classes_", None)
         k = adapt(self.estimator_).n_outputs
         if k == 1:
@@ -745,6 +744,11 @@ class PumaPatcher(DelegatesPrediction, PumaMeta):
         else:
             names = [f"raw_{c}" for c in (range(k) if classes is None else classes)]
         return np.asarray(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = transformer_tags()
+        return tags
 
 
 @dataclass(frozen=True)

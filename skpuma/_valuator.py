@@ -11,9 +11,11 @@ from skpuma import refit, rows, scores
 from skpuma._meta import (
     OWN_METADATA,
     PumaMeta,
+    check_input_features,
     criterion_rows,
     n_rows,
     require_fitted,
+    transformer_tags,
 )
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
@@ -546,6 +548,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`: ``psi_<criterion>_<class>``."""
         require_fitted(self, "criterion_names_")
+        check_input_features(self, input_features)
         labels = ["const", "slope"]
         if hasattr(self.estimator_, "classes_"):
             labels = list(self.estimator_.classes_)
@@ -711,7 +714,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.estimator_type = None
-        tags.transformer_tags = _transformer_tags()
+        tags.transformer_tags = transformer_tags()
         return tags
 
 
@@ -738,12 +741,6 @@ class _Result:
     splits: list | None
     distance: scores.Stationarity
     solver: object
-
-
-def _transformer_tags():
-    from sklearn.utils import TransformerTags
-
-    return TransformerTags(preserves_dtype=[])
 
 
 def _common_names(names):

@@ -16,6 +16,7 @@ from skpuma import reweighting, rows, scores
 from skpuma.curvature import curvature_of
 from skpuma.curvature._gauss_newton import GaussNewton
 from skpuma.solvers import factor
+from skpuma.solvers._auto import EXPLICIT_LIMIT, WOODBURY_LIMIT
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
@@ -23,6 +24,7 @@ BISECTIONS = 14
 GOLDEN_STEPS = 8
 PATIENCE = 3
 NETWORK_CURVATURE_ROWS = 1000
+BEND_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,7 @@ class Path:
                 reason = "stalled"
                 break
             move = (state, direction, lam, solver)
-            trial = self._advance(*move, h)
+            trial = self._trusted(move, h)
             reason = self._stop_reason(trial)
             if reason in ("forget_at",) or reason and reason.startswith("delta"):
                 trial, reason = self._bisect(move, trial, reason)
@@ -345,6 +347,36 @@ class Path:
         if self.target is not None:
             return self._best_of(trail, directions, reason)
         return self._result(trail, reason)
+
+    def _trusted(self, move, h):
+        """Advance by h, or less where the outputs bend away from the prediction."""
+        trial = self._advance(*move, h)
+        if self.corrects or self.settings.steps != "auto":
+            return trial
+        state, direction = move[:2]
+        objective = self._weighted(state.s, state.lam, state.theta)
+        forward = objective.model.jvp(objective.X, direction)
+        for _ in range(10):
+            if self._bend(objective, forward, trial) <= BEND_LIMIT:
+                break
+            h *= 0.5
+            trial = self._advance(*move, h)
+        return trial
+
+    def _bend(self, objective, forward, trial):
+        """Squared error of the linear prediction of the outputs, relative to it.
+
+        In the metric of the loss, at both ends, since it vanishes where the model is
+        confident.
+        """
+        if not np.all(np.isfinite(trial.theta)):
+            return 0.0
+        end = objective.at(trial.theta)
+        moved = trial.step * forward
+        error = end.raw - objective.raw - moved
+        metric = GaussNewton(objective).output_hessian + GaussNewton(end).output_hessian
+        size = np.einsum("nk,nkl,nl->", moved, metric, moved)
+        return np.einsum("nk,nkl,nl->", error, metric, error) / max(size, 1e-300)
 
     def _next_length(self, state, direction):
         settings = self.settings
@@ -491,9 +523,14 @@ def forgotten(objective, removed, theta):
 def default_curvature_rows(model, n):
     """Rows for the curvature of a path: all for convex models, a sample for networks.
 
-    The right-hand side uses every row; only the metric is sampled.
+    The right-hand side uses every row; only the metric is sampled, as large as a direct
+    solver handles.
     """
-    return None if model.convex else min(n, NETWORK_CURVATURE_ROWS)
+    if model.convex:
+        return None
+    if model.n_parameters <= EXPLICIT_LIMIT:
+        return min(n, NETWORK_CURVATURE_ROWS)
+    return min(n, max(WOODBURY_LIMIT // model.n_outputs, 50))
 
 
 def count_rows(objective):

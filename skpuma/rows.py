@@ -24,6 +24,8 @@ def take_user(X, index):
     """Rows of a user's table (DataFrame, array, sparse, list) by positions."""
     if hasattr(X, "iloc"):
         return X.iloc[index]
+    if sparse.issparse(X):
+        return X.tocsr()[index]
     if not hasattr(X, "shape"):
         X = np.asarray(X)
     return X[index]
@@ -48,7 +50,7 @@ def blocks(n, row_bytes, budget=BLOCK_BYTES):
 
 
 def weighted_gram(X, weight=None):
-    """``X.T @ diag(weight) @ X`` (d, d), in cache-sized blocks; signed weights allowed."""
+    """``X.T @ diag(weight) @ X`` (d, d), in cache-sized blocks; signed weights too."""
     n, d = X.shape
     if sparse.issparse(X):
         scaled = X if weight is None else X.multiply(weight[:, None])

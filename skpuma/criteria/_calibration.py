@@ -17,10 +17,11 @@ class CalibrationError(BaseCriterion):
     ----------
     n_bins : int, default 15
         Equal-width bins on [0, 1].
-    binning : {"soft", "fixed"}, default "soft"
-        "soft": memberships are a softmax of the squared distance to the bin centres,
-        so that C is smooth. "fixed": the hard bins of the usual ECE, whose memberships
-        are held fixed under differentiation; the value is then exactly the hard ECE.
+    binning : {"fixed", "soft"}, default "fixed"
+        "fixed": the hard bins of the usual ECE, whose memberships are held fixed under
+        differentiation; the value is exactly the hard ECE, and psi finds more label
+        errors. "soft": memberships are a softmax of the squared distance to the bin
+        centres, so that C is smooth.
     temperature : float, default 0.5
         Softness of the memberships: distances enter as (distance / bin width)^2 /
         temperature. Tends to the fixed bins as it tends to 0.
@@ -34,7 +35,7 @@ class CalibrationError(BaseCriterion):
     name = "calibration_error"
     _parameters = ("n_bins", "binning", "temperature", "by")
 
-    def __init__(self, n_bins=15, binning="soft", temperature=0.5, by=None):
+    def __init__(self, n_bins=15, binning="fixed", temperature=0.5, by=None):
         super().__init__(by)
         if binning not in ("soft", "fixed"):
             raise ValueError(f"binning={binning!r} is neither 'soft' nor 'fixed'.")

@@ -34,15 +34,20 @@ class LogLoss(TrainingLoss):
 
 
 class _PredictionLoss(BaseCriterion):
-    """A mean over rows of a function of the prediction."""
+    """A mean over rows of the squared error of the prediction."""
+
+    def _share(self, z):
+        """Share of the sum over the columns of the prediction that counts."""
+        return 1.0
 
     def value(self, z, y, *, sample_weight=None, groups=None):
-        error = self._error(z, y)
-        return np.average((error**2).sum(axis=1), weights=weights_of(z, sample_weight))
+        square = (self._error(z, y) ** 2).sum(axis=1)
+        mean = np.average(square, weights=weights_of(z, sample_weight))
+        return self._share(z) * mean
 
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         weight = weights_of(z, sample_weight)
-        scale = 2.0 * (weight / weight.sum())[:, None]
+        scale = 2.0 * self._share(z) * (weight / weight.sum())[:, None]
         return self.loss.predict_vjp(z, scale * self._error(z, y))
 
 
@@ -69,5 +74,8 @@ class BrierScore(_PredictionLoss):
     def _error(self, z, y):
         error = self.loss.predict(z)
         error[np.arange(len(z)), y] -= 1.0
-        # Two classes carry the same error twice; halve the sum of their squares.
-        return error * np.sqrt(0.5) if z.shape[1] == 1 else error
+        return error
+
+    def _share(self, z):
+        # The two classes of a binary problem carry the same error twice.
+        return 0.5 if z.shape[1] == 1 else 1.0

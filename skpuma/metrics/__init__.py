@@ -1,1 +1,20 @@
-"""x"""
+"""Hard yardsticks: what a user would measure, from labels and predictions alone.
+
+The criteria of `skpuma.criteria` are soft forms of some of these, because a patch needs
+derivatives. A yardstick needs none, and is what a patch should be judged by.
+"""
+
+from skpuma.metrics._calibration import expected_calibration_error
+from skpuma.metrics._fairness import (
+    demographic_parity_difference,
+    equalized_odds_difference,
+)
+from skpuma.metrics._forgetting import forgetting_score, patch_scorer
+
+__all__ = [
+    "demographic_parity_difference",
+    "equalized_odds_difference",
+    "expected_calibration_error",
+    "forgetting_score",
+    "patch_scorer",
+]

@@ -180,6 +180,10 @@ class BaseModel(ABC):
             out[:, a] = self.gradients(X, unit)
         return out
 
+    def psi(self, X, residual, V):
+        """``residual_i . J_i V`` of every row (n,)."""
+        return np.einsum("nk,nk->n", residual, self.jvp(X, V))
+
     def gram(self, X, root):
         """``sum_i J_i.T B_i B_i.T J_i`` (p, p) for ``root`` B (n, k, r)."""
         p, r = self.n_parameters, root.shape[2]
@@ -189,6 +193,24 @@ class BaseModel(ABC):
             factor = root[block].transpose(0, 2, 1) @ jacobian
             factor = factor.reshape(-1, p)
             total += factor.T @ factor
+        return total
+
+    def hessian_gram(self, X, hessian):
+        """``sum_i J_i.T L_i J_i`` (p, p) for L (n, k, k)."""
+        p = self.n_parameters
+        total = np.zeros((p, p))
+        for block in rows.blocks(rows.count(X), 16 * p * self.n_outputs):
+            jacobian = self.jacobian(rows.take(X, block))
+            moved = hessian[block] @ jacobian
+            total += jacobian.reshape(-1, p).T @ moved.reshape(-1, p)
+        return total
+
+    def diagonal(self, X, hessian):
+        """Diagonal of `hessian_gram` (p,), for a Jacobi preconditioner."""
+        total = np.zeros(self.n_parameters)
+        for block in rows.blocks(rows.count(X), 16 * total.size * self.n_outputs):
+            jacobian = self.jacobian(rows.take(X, block))
+            total += np.einsum("nkp,nkp->p", jacobian, hessian[block] @ jacobian)
         return total
 
     def gram_product(self, X, hessian, V):

@@ -1,7 +1,7 @@
 """Models whose raw outputs are linear in the parameters: z = X W.T + b.
 
-``theta = [W.ravel(), b]`` with W (k, d) in scikit-learn's layout; b is left out when the
-model has no intercept.
+``theta = [W.ravel(), b]`` with W (k, d) in scikit-learn's layout; b is left out when
+the model has no intercept.
 """
 
 import numpy as np
@@ -133,15 +133,18 @@ class LinearModel(BaseModel):
     def diagonal(self, X, hessian):
         """Diagonal of `hessian_gram` (p,), for a Jacobi preconditioner."""
         weight = np.einsum("nkk->nk", hessian)
-        squares = X.multiply(X).T if sparse.issparse(X) else np.square(X).T
-        return self.join(np.asarray(squares @ weight).T, weight.sum(axis=0))
+        squares = X.multiply(X) if sparse.issparse(X) else np.square(X, dtype=float)
+        return self.join(np.asarray(squares.T @ weight).T, weight.sum(axis=0))
 
     def tangent_gram(self, X, root, scale):
         coef_scale, intercept_scale = self.split(scale)
         n, _, r = root.shape
         total = np.zeros((n, r, n, r))
         for a in range(self.n_outputs):
-            inner = rows.to_dense((X * coef_scale[a]) @ X.T)
+            # For a csr_matrix, * would be the product of matrices.
+            by = coef_scale[a]
+            scaled = X.multiply(by) if sparse.issparse(X) else X * by
+            inner = rows.to_dense(scaled @ X.T)
             inner = inner + intercept_scale[a]
             left = root[:, a, :]
             total += np.einsum("ir,js,ij->irjs", left, left, inner, optimize=True)

@@ -17,16 +17,69 @@ from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
 from skpuma.utils.errors import NotDifferentiableError
 
-# value, first derivative from the value, second derivative from the value
+
+class Identity:
+    """a = x."""
+
+    @staticmethod
+    def value(x):
+        return x
+
+    @staticmethod
+    def slope(a):
+        return np.ones_like(a)
+
+    @staticmethod
+    def bend(a):
+        return np.zeros_like(a)
+
+
+class Logistic:
+    """a = 1 / (1 + exp(-x))."""
+
+    value = staticmethod(expit)
+
+    @staticmethod
+    def slope(a):
+        return a * (1 - a)
+
+    @staticmethod
+    def bend(a):
+        return a * (1 - a) * (1 - 2 * a)
+
+
+class Tanh:
+    """a = tanh(x)."""
+
+    value = staticmethod(np.tanh)
+
+    @staticmethod
+    def slope(a):
+        return 1 - a * a
+
+    @staticmethod
+    def bend(a):
+        return -2 * a * (1 - a * a)
+
+
+class Relu(Identity):
+    """a = max(x, 0)."""
+
+    @staticmethod
+    def value(x):
+        return np.maximum(x, 0.0)
+
+    @staticmethod
+    def slope(a):
+        return (a > 0).astype(a.dtype)
+
+
+# First and second derivatives are functions of the value a, which the passes keep.
 ACTIVATIONS = {
-    "identity": (lambda x: x, np.ones_like, np.zeros_like),
-    "logistic": (expit, lambda a: a * (1 - a), lambda a: a * (1 - a) * (1 - 2 * a)),
-    "tanh": (np.tanh, lambda a: 1 - a * a, lambda a: -2 * a * (1 - a * a)),
-    "relu": (
-        lambda x: np.maximum(x, 0.0),
-        lambda a: (a > 0).astype(a.dtype),
-        np.zeros_like,
-    ),
+    "identity": Identity,
+    "logistic": Logistic,
+    "relu": Relu,
+    "tanh": Tanh,
 }
 LOSSES = {
     "logistic": BinaryLogLoss,
@@ -50,13 +103,12 @@ class MLPModel(BaseModel):
                 "early_stopping=True hides which rows the network was trained on; "
                 "refit it with early_stopping=False."
             )
-        self._bounds = None
         super().__init__(estimator)
         self.shapes = [coef.shape for coef in estimator.coefs_]
         self.n_outputs = self.shapes[-1][1]
         self.kind = "sum" if estimator.solver == "lbfgs" else "mean"
         self.loss = LOSSES[estimator.out_activation_]()
-        self._act, self._d_act, self._d2_act = ACTIVATIONS[estimator.activation]
+        self.activation = ACTIVATIONS[estimator.activation]
         if not self.loss.classification:
             return
         binarizer = getattr(estimator, "_label_binarizer", None) or LabelBinarizer()
@@ -123,7 +175,7 @@ class MLPModel(BaseModel):
         layers = self.split(self.theta)
         inputs = [X]
         for coef, intercept in layers[:-1]:
-            inputs.append(self._act(inputs[-1] @ coef + intercept))
+            inputs.append(self.activation.value(inputs[-1] @ coef + intercept))
         coef, intercept = layers[-1]
         return inputs, inputs[-1] @ coef + intercept
 
@@ -139,7 +191,7 @@ class MLPModel(BaseModel):
                 pre = pre + d_inputs[-1] @ coef
             d_pre.append(pre)
             if index + 1 < len(layers):
-                d_inputs.append(self._d_act(inputs[index + 1]) * pre)
+                d_inputs.append(self.activation.slope(inputs[index + 1]) * pre)
         return d_inputs, d_pre
 
     def _backward(self, inputs, u):
@@ -147,7 +199,9 @@ class MLPModel(BaseModel):
         layers = self.split(self.theta)
         deltas = [u]
         for index in range(len(layers) - 1, 0, -1):
-            delta = (deltas[-1] @ layers[index][0].T) * self._d_act(inputs[index])
+            delta = (deltas[-1] @ layers[index][0].T) * self.activation.slope(
+                inputs[index]
+            )
             deltas.append(delta)
         return deltas[::-1]
 
@@ -191,10 +245,6 @@ class MLPModel(BaseModel):
         inputs, _ = self._forward(X)
         return self._backward(inputs, u)[0] @ self.split(self.theta)[0][0].T
 
-    def psi(self, X, residual, V):
-        """``residual_i . J_i V`` of every row (n,)."""
-        return np.einsum("nk,nk->n", residual, self.jvp(X, V))
-
     def second_order(self, X, u, V):
         out = np.zeros_like(V)
         for block in self._blocks(X):
@@ -218,8 +268,12 @@ class MLPModel(BaseModel):
             if index:
                 a, coef = inputs[index], layers[index][0]
                 back = d_delta @ coef.T + deltas[index] @ layers_v[index][0].T
-                bend = (deltas[index] @ coef.T) * self._d2_act(a) * d_pre[index - 1]
-                d_delta = back * self._d_act(a) + bend
+                bend = (
+                    (deltas[index] @ coef.T)
+                    * self.activation.bend(a)
+                    * d_pre[index - 1]
+                )
+                d_delta = back * self.activation.slope(a) + bend
         return np.concatenate(parts[::-1])
 
     def gradients(self, X, u):
@@ -255,7 +309,8 @@ class MLPModel(BaseModel):
             delta = np.stack([deltas[index] for deltas in by_column], axis=1)
             flat = delta.reshape(n * r, -1)
             # Penalties are constant over the weights and over the biases of a layer.
-            inner = coef_scale[0, 0] * (inputs[index] @ inputs[index].T)
+            a = np.asarray(inputs[index], dtype=np.float64)
+            inner = coef_scale[0, 0] * (a @ a.T)
             inner += intercept_scale[0]
             product = (flat @ flat.T).reshape(n, r, n, r)
             total += product * inner[:, None, :, None]

@@ -40,10 +40,12 @@ def table(frame, marks=()):
         cells = [f"<td>{escape(str(label))}</td>"]
         for column, value in row.items():
             text = escape(number(value))
-            css = f' class="{text}"' if column in marks and text in ("yes", "no") else ""
+            coloured = column in marks and text in ("yes", "no")
+            css = f' class="{text}"' if coloured else ""
             cells.append(f"<td{css}>{text}</td>")
         body.append("<tr>" + "".join(cells) + "</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    head, body = f"<thead><tr>{head}</tr></thead>", f"<tbody>{''.join(body)}</tbody>"
+    return f"<table>{head}{body}</table>"
 
 
 def block(title, *parts):

@@ -28,7 +28,7 @@ def solve_cvxpy(problem):
         size = max(WORKING_SET, int(working.sum()))
         order = np.argsort(np.where(wanted, gradient, np.inf), kind="stable")
         working[order[: min(size, int(wanted.sum()))]] = True
-        part = replace(problem, A=problem.A[:, working])
+        part = replace(problem, A=problem.A[:, working], cost=problem.cost[working])
         lam = np.zeros(n)
         lam[working] = _solve_whole(part)
 
@@ -42,9 +42,10 @@ def _solve_whole(problem):
     total = problem.A @ lam
     gap = residual - problem.t + total
     constraints = [gap >= 0, residual >= 0] if problem.one_sided else [gap == 0]
-    cost = cp.sum_squares(residual) + problem.l1 * cp.sum(lam)
+    cost = cp.sum_squares(residual) + problem.l1 * (problem.cost @ lam)
     if problem.l2 > 0:
-        cost = cost + 0.5 * problem.l2 * cp.sum_squares(lam)
+        root = np.sqrt(0.5 * problem.l2 * problem.cost)
+        cost = cost + cp.sum_squares(cp.multiply(root, lam))
     program = cp.Problem(cp.Minimize(cost), constraints)
     program.solve(
         solver=cp.CLARABEL,

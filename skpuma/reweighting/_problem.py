@@ -12,7 +12,7 @@ CVXPY_LIMIT = 30_000
 
 @dataclass(frozen=True)
 class Compensation:
-    """``min_lam loss(t - A lam) + l1 sum(lam) + l2/2 sum(lam^2), 0 <= lam <= upper``.
+    """``min loss(t - A lam) + sum_j cost_j (l1 lam_j + l2/2 lam_j^2)`` in a box.
 
     Attributes
     ----------
@@ -20,7 +20,10 @@ class Compensation:
         ``D Psi_up.T`` times the rows' weights; D scales every criterion by its delta.
     t : ndarray (m,)
         What the marked rows take away, scaled alike.
+    cost : ndarray (n,)
+        The rows' weights: a row of weight 2 costs what two rows cost.
     l1, l2, upper : float
+        ``0 <= lam <= upper``.
     one_sided : bool
         ``loss`` is ``||r_+||^2`` (compensate only what gets worse) rather than
         ``||r||^2``.
@@ -28,6 +31,7 @@ class Compensation:
 
     A: np.ndarray
     t: np.ndarray
+    cost: np.ndarray
     l1: float
     l2: float
     upper: float
@@ -41,11 +45,13 @@ class Compensation:
     def objective(self, lam):
         """The minimised value."""
         r = self.residual(lam)
-        return float(r @ r + self.l1 * lam.sum() + 0.5 * self.l2 * (lam @ lam))
+        penalty = self.l1 * lam + 0.5 * self.l2 * lam * lam
+        return float(r @ r + self.cost @ penalty)
 
     def gradient(self, lam):
         """Its gradient in lam (n,)."""
-        return -2.0 * (self.A.T @ self.residual(lam)) + self.l1 + self.l2 * lam
+        slope = self.cost * (self.l1 + self.l2 * lam)
+        return slope - 2.0 * (self.A.T @ self.residual(lam))
 
     def kkt_residual(self, lam):
         """Largest violation of optimality, relative to the largest possible gradient.
@@ -78,7 +84,7 @@ def solve(
     psi : ndarray (n, m)
         psi of the candidates for every criterion.
     weight : ndarray (n,)
-        Their weights.
+        Their weights, positive: a row without weight cannot compensate.
     t : ndarray (m,)
         ``sum_k w_k psi_k`` over the marked rows: what their removal adds to C, times W.
     delta : ndarray (m,)
@@ -117,19 +123,20 @@ def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):
     positive = delta[delta > 0]
     smallest = positive.min() if positive.size else 1.0
     D = smallest / np.where(delta > 0, delta, smallest)
-    A = D[:, None] * (psi[:, bound] * weight[:, None]).T
+    per_weight = D[:, None] * psi[:, bound].T
     t = D * t[bound]
     one_sided = side == "worse"
     start = np.maximum(t, 0.0) if one_sided else t
-    alpha_max = 2.0 * np.max(A.T @ start, initial=0.0)
+    alpha_max = 2.0 * np.max(per_weight.T @ start, initial=0.0)
     if alpha_max <= 0.0:
         return None
     # Unit gradients, so that the tolerances of the solvers mean the same everywhere.
     size = np.linalg.norm(start)
     strength = alpha * alpha_max / size**2
     return Compensation(
-        A / size,
+        per_weight * (weight / size),
         t / size,
+        weight,
         strength * l1_ratio,
         strength * (1.0 - l1_ratio),
         max_weight,

@@ -6,9 +6,10 @@ from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
-# Relative to the mean eigenvalue. Networks: chosen on two moons with flipped labels,
-# where the detection AUC is flat from 1e-3 to 1e-1 and falls below.
-NETWORK_DAMPING = 1e-2
+# Relative to the mean eigenvalue. Networks: precision of the 100 lowest psi of the ECE
+# among 100 flipped labels (two moons) is 0.76, 0.80, 0.83, 0.85, 0.86 for a relative
+# damping of 1e-4, 1e-3, 1e-2, 1e-1, 1; more damping also blurs what a patch can reach.
+NETWORK_DAMPING = 1e-1
 ILL_CONDITIONED_DAMPING = 1e-8
 
 

@@ -22,7 +22,7 @@ class Eigh(BaseSolver):
         self.eigenvalues, self._vectors = linalg.eigh(self.matrix)
         size = np.abs(self.eigenvalues)
         if not size.min() > 1e-13 * size.max():
-            raise singular_error(self.eigenvalues[0], self.eigenvalues[-1])
+            raise singular_error(self.eigenvalues[size.argmin()], size.max())
         self.condition = float(size.max() / size.min())
         self.info = {
             "condition": self.condition,

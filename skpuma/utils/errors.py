@@ -24,4 +24,4 @@ class LeverageWarning(UserWarning):
 
 
 class PatchWarning(UserWarning):
-    """The patch is well defined, but not what a user would expect without being told."""
+    """The patch is well defined, but not what a user would expect unless told."""

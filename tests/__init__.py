@@ -1,0 +1,1 @@
+"""Tests of skpuma; ``python -m tests`` runs all that has to pass."""

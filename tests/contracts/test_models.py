@@ -1,0 +1,505 @@
+"""Every line of `skpuma.models.MODELS`: derivatives, objective, round trips, refusals."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+
+from skpuma import rows as rows_module
+from skpuma.checks import check_model
+from skpuma.curvature import curvature_of
+from skpuma.losses._poisson import PoissonLoss
+from skpuma.models import MODELS, BaseModel, adapt, find_adapter
+from skpuma.objective import Objective
+from skpuma.utils.errors import NotDifferentiableError
+from tests.contracts import problems
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+TIGHT = {"tol": 1e-14, "max_iter": 20_000, "random_state": 0}
+# These two stop by the decrease of the objective, which resolves less of the gradient.
+STATIONARY = {"lbfgs": 1e-6, "liblinear": 1e-6}
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "liblinear")
+# Not above 1: the step size of sag and saga ignores weights, and large ones diverge.
+CLASS_WEIGHTS = {
+    "binary": ({"no": 0.2, "yes": 1.0}, "balanced"),
+    "multiclass": ({"ape": 0.2, "bee": 0.5, "cat": 1.0}, "balanced"),
+}
+
+
+def logistic_cases():
+    for task, solver in itertools.product(("binary", "multiclass"), SOLVERS):
+        if (task, solver) == ("multiclass", "liblinear"):
+            continue
+        for intercept, C in itertools.product((True, False), (0.3, np.inf)):
+            if (solver, C) != ("liblinear", np.inf):
+                yield task, dict(solver=solver, C=C, fit_intercept=intercept)
+        for class_weight in CLASS_WEIGHTS[task]:
+            yield task, dict(solver=solver, class_weight=class_weight)
+    yield "binary", dict(solver="liblinear", intercept_scaling=3.0)
+
+
+def linear_cases(**more):
+    for task, intercept in itertools.product(
+        ("regression", "two outputs"), (True, False)
+    ):
+        yield task, dict(fit_intercept=intercept, **more)
+
+
+def ridge_cases():
+    yield from linear_cases()
+    yield from linear_cases(alpha=10.0)
+    yield "two outputs", dict(alpha=[0.5, 20.0])
+    for solver in ("svd", "cholesky", "lsqr", "sag", "saga", "sparse_cg"):
+        yield "regression", dict(solver=solver)
+
+
+def mlp_cases(*tasks):
+    for task, activation, hidden, alpha in itertools.product(
+        tasks, ACTIVATIONS, ((4,), (4, 3)), (0.0, 0.5)
+    ):
+        more = {"loss": "poisson"} if task == "counts" else {}
+        yield (
+            task,
+            dict(activation=activation, hidden_layer_sizes=hidden, alpha=alpha, **more),
+        )
+
+
+# Estimators of every table line: (task of problems.TARGETS, constructor arguments).
+CASES = {
+    "sklearn.LinearRegression": (LinearRegression, linear_cases()),
+    "sklearn.LogisticRegression": (LogisticRegression, logistic_cases()),
+    "sklearn.MLPClassifier": (MLPClassifier, mlp_cases("binary", "multiclass")),
+    "sklearn.MLPRegressor": (
+        MLPRegressor,
+        mlp_cases("regression", "two outputs", "counts"),
+    ),
+    "sklearn.Ridge": (Ridge, ridge_cases()),
+}
+CASES = {key: (cls, list(cases)) for key, (cls, cases) in CASES.items()}
+CONVEX = [
+    pytest.param(cls, task, settings, id=f"{cls.__name__} {task} {settings}")
+    for cls, cases in CASES.values()
+    for task, settings in cases
+    if not issubclass(cls, (MLPClassifier, MLPRegressor))
+]
+NETWORKS = [
+    pytest.param(cls, task, settings, id=f"{cls.__name__} {task} {settings}")
+    for cls, cases in CASES.values()
+    for task, settings in cases
+    if issubclass(cls, (MLPClassifier, MLPRegressor))
+]
+
+
+@pytest.mark.parametrize("key", sorted(MODELS))
+def test_every_line_of_the_table_is_tested(key):
+    assert key in CASES, (
+        f"Add {key} to CASES in {__name__}: its class and, for each case, a task of "
+        f"{list(problems.TARGETS)} and cheap constructor arguments."
+    )
+    cls, cases = CASES[key]
+    assert key.endswith(f".{cls.__name__}") and cases
+    assert find_adapter(cls()) is not None
+
+
+# -- the contract ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(("cls", "task", "settings"), CONVEX)
+def test_convex_model(cls, task, settings, weighted):
+    X = problems.rows()
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(len(X)) if weighted else None
+    tight = {key: v for key, v in TIGHT.items() if key in cls().get_params()}
+    estimator = cls(**{**tight, **settings}).fit(X, y, sample_weight=weight)
+    stationary = STATIONARY.get(settings.get("solver"), 1e-8)
+    check_model(estimator, X, y, sample_weight=weight, stationary=stationary)
+    assert adapt(estimator).convex
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(("cls", "task", "settings"), NETWORKS)
+def test_network(cls, task, settings, weighted):
+    X = problems.rows(30)
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(len(X)) if weighted else None
+    fixed = {"solver": "lbfgs", "max_iter": 15, "random_state": 0}
+    estimator = cls(**fixed, **settings).fit(X, y, sample_weight=weight)
+    check_model(estimator, X, y, sample_weight=weight)
+    assert not adapt(estimator).convex
+
+
+@pytest.mark.parametrize("kind", ["array", "csr_matrix", "csr_array", "float32"])
+@pytest.mark.parametrize(
+    ("estimator", "task"),
+    [
+        (Ridge(), "two outputs"),
+        (LinearRegression(), "regression"),
+        (LogisticRegression(), "binary"),
+        (LogisticRegression(), "multiclass"),
+    ],
+    ids=str,
+)
+def test_linear_model_on_other_containers(estimator, task, kind):
+    X = problems.rows(30, 4)
+    X[np.abs(X) < 0.6] = 0.0
+    y = problems.TARGETS[task](X)
+    X = {
+        "array": np.asfortranarray,
+        "csr_matrix": sparse.csr_matrix,
+        "csr_array": sparse.csr_array,
+        "float32": lambda X: X.astype(np.float32),
+    }[kind](X)
+    estimator.fit(X, y)
+    check_model(estimator, X, y)
+
+
+def test_network_in_single_precision():
+    X = problems.rows(30).astype(np.float32)
+    y = problems.classes(X, 3)
+    estimator = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, y)
+    check_model(estimator, X, y)
+    patched = adapt(estimator).with_theta(adapt(estimator).theta + 0.1)
+    assert patched.coefs_[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(("n", "d"), [(8, 20), (30, 1)])
+@pytest.mark.parametrize(
+    ("estimator", "task"),
+    [
+        (Ridge(fit_intercept=False), "regression"),
+        (LogisticRegression(fit_intercept=False), "binary"),
+        (MLPClassifier((1,), "tanh", max_iter=5, random_state=0), "binary"),
+    ],
+    ids=str,
+)
+def test_fewer_rows_than_parameters_and_one_parameter(estimator, task, n, d):
+    X = problems.rows(n, d)
+    y = problems.TARGETS[task](X)
+    check_model(estimator.fit(X, y), X, y)
+
+
+def test_pipeline_and_frozen_estimator():
+    X = 5.0 + 3.0 * problems.rows(30)
+    y = problems.classes(X, 2)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    check_model(pipeline, X, y)
+    check_model(FrozenEstimator(pipeline), X, y)
+    patched = adapt(pipeline).with_theta(adapt(pipeline).theta + 1.0)
+    assert type(patched) is type(pipeline)
+    assert patched[-1] is not pipeline[-1]
+
+
+# -- stationarity of networks ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(
+    ("cls", "task"),
+    [
+        (MLPClassifier, "binary"),
+        (MLPClassifier, "multiclass"),
+        (MLPRegressor, "regression"),
+    ],
+)
+def test_tight_lbfgs_network_is_stationary(cls, task, weighted):
+    X = problems.rows()
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(len(X)) if weighted else None
+    estimator = cls(
+        hidden_layer_sizes=(3,),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=1.0,
+        tol=1e-12,
+        max_iter=2000,
+        warm_start=True,
+        random_state=0,
+    )
+    for _ in range(30):  # each restart goes on where a small decrease stopped lbfgs
+        estimator.fit(X, y, sample_weight=weight)
+    check_model(estimator, X, y, sample_weight=weight, stationary=2e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+@pytest.mark.parametrize(
+    ("cls", "task"),
+    [
+        (MLPClassifier, "binary"),
+        (MLPClassifier, "multiclass"),
+        (MLPRegressor, "two outputs"),
+        (MLPRegressor, "counts"),
+    ],
+)
+def test_gradient_is_the_step_of_a_full_batch(cls, task, solver, weighted):
+    X = problems.rows(30)
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(len(X)) if weighted else None
+    estimator = cls(
+        hidden_layer_sizes=(4, 3),
+        activation="logistic",
+        solver="sgd",
+        learning_rate_init=0.1,
+        momentum=0.0,
+        batch_size=len(X),
+        alpha=0.7,
+        max_iter=3,
+        random_state=0,
+        **({"loss": "poisson"} if task == "counts" else {}),
+    ).fit(X, y, sample_weight=weight)
+    before = adapt(estimator).theta
+    objective = problems.objective_of(estimator.set_params(solver=solver), X, y, weight)
+    ours = objective.gradient()
+    estimator.set_params(solver="sgd").partial_fit(X, y, sample_weight=weight)
+    theirs = (before - adapt(estimator).theta) / 0.1
+    np.testing.assert_allclose(ours, theirs, atol=1e-12 * np.abs(theirs).max())
+
+
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
+@pytest.mark.parametrize("batch_size", [7, 30, 100, "auto"])
+def test_penalty_of_minibatches_is_the_mean_over_batches(batch_size):
+    X = problems.rows(30)
+    estimator = MLPRegressor(
+        hidden_layer_sizes=2, batch_size=batch_size, alpha=0.9, max_iter=2
+    )
+    model = adapt(estimator.fit(X, problems.numbers(X)))
+    size = {"auto": 30, 100: 30}.get(batch_size, batch_size)
+    strength = [0.9 / (b.stop - b.start) for b in gen_batches(30, size)]
+    coef, intercept = model.split(model.ridge(30.0, 30))[0]
+    np.testing.assert_allclose(coef, np.mean(strength))
+    assert (intercept == 0.0).all()
+    assert model.kind == "mean"
+
+
+def test_value_of_a_network_is_the_loss_that_sklearn_reports():
+    X = problems.rows(30)
+    y = problems.classes(X, 3)
+    estimator = MLPClassifier(
+        (4,), solver="lbfgs", alpha=0.5, max_iter=20, random_state=0
+    ).fit(X, y)
+    objective = problems.objective_of(estimator, X, y)
+    assert objective.value() == pytest.approx(estimator.loss_, rel=1e-10)
+
+
+# -- null space ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("C", "intercept", "size"),
+    [(1.0, True, 1), (1.0, False, 0), (np.inf, True, 4), (np.inf, False, 3)],
+)
+def test_multinomial_null_space(C, intercept, size):
+    X = problems.rows()
+    y = problems.classes(X, 3)
+    estimator = LogisticRegression(C=C, fit_intercept=intercept).fit(X, y)
+    objective = problems.objective_of(estimator, X, y)
+    basis = objective.model.null_space(objective.l2)
+    hessian = curvature_of(objective, "hessian").dense()
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    assert np.count_nonzero(eigenvalues < 1e-12 * eigenvalues[-1]) == size
+    assert (0 if basis is None else basis.shape[1]) == size
+    if size:
+        moved = objective.at(objective.model.theta + basis @ np.ones(size))
+        assert moved.value() == pytest.approx(objective.value(), rel=1e-12)
+
+
+def test_models_that_see_everything_have_no_null_space():
+    X = problems.rows()
+    for estimator, task in ((Ridge(), "regression"), (LogisticRegression(), "binary")):
+        y = problems.TARGETS[task](X)
+        objective = problems.objective_of(estimator.fit(X, y), X, y)
+        assert objective.model.null_space(objective.l2) is None
+
+
+# -- weights ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("estimator", "task"),
+    [
+        (Ridge(), "regression"),
+        (LogisticRegression(class_weight="balanced"), "multiclass"),
+        (
+            MLPRegressor(hidden_layer_sizes=3, solver="lbfgs", max_iter=9),
+            "regression",
+        ),
+    ],
+    ids=str,
+)
+def test_a_row_twice_is_a_weight_of_two(estimator, task):
+    X = problems.rows(30)
+    y = problems.TARGETS[task](X)
+    estimator.fit(X, y)
+    double = np.append(np.arange(30), [4, 7])
+    twice = problems.objective_of(estimator, X[double], y[double])
+    weighted = problems.objective_of(estimator, X, y, 1.0 + np.isin(range(30), [4, 7]))
+    np.testing.assert_allclose(twice.gradient(), weighted.gradient(), atol=1e-14)
+    assert twice.value() == pytest.approx(weighted.value(), rel=1e-13)
+    np.testing.assert_allclose(
+        curvature_of(twice).dense(), curvature_of(weighted).dense(), atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 2], [-1, 1], ["b", "a"], [True, False]])
+@pytest.mark.parametrize("cls", [LogisticRegression, MLPClassifier])
+def test_label_encodings_give_the_same_objective(cls, labels):
+    X = problems.rows(30)
+    code = problems.classes(X, 2, labels=[0, 1])
+    estimator = cls(random_state=0, max_iter=30)
+    order = np.argsort(labels)
+    reference = problems.objective_of(estimator.fit(X, order[code]), X, order[code])
+    theta = reference.model.theta
+    y = np.asarray(labels)[code]
+    other = problems.objective_of(estimator.fit(X, y), X, y)
+    np.testing.assert_array_equal(other.model.classes, np.sort(labels))
+    assert other.at(theta).value() == pytest.approx(reference.value(), rel=1e-12)
+
+
+def test_unknown_labels_and_targets_that_are_no_numbers():
+    X = problems.rows()
+    y = problems.classes(X, 2)
+    model = adapt(LogisticRegression().fit(X, y))
+    with pytest.raises(ValueError, match="does not know.*'maybe'"):
+        model.targets(np.where(np.arange(len(y)) == 3, "maybe", y))
+    assert model.targets(y[:, None]).shape == (len(y),)
+    model = adapt(Ridge().fit(X, problems.numbers(X)))
+    with pytest.raises(ValueError, match="NaN"):
+        model.targets(np.full(len(X), np.nan))
+    with pytest.raises(ValueError, match="2 columns"):
+        model.targets(np.zeros((len(X), 2)))
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    X = problems.rows(40)
+    y = problems.classes(X, 3)
+    for estimator in (LogisticRegression(), MLPClassifier((4,), max_iter=3)):
+        whole = problems.objective_of(estimator.fit(X, y), X, y)
+        matrix, gradient = curvature_of(whole).dense(), whole.gradient()
+
+        def seven(n, row_bytes, budget=0):
+            return (slice(i, min(i + 7, n)) for i in range(0, n, 7))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rows_module, "blocks", seven)
+            parts = problems.objective_of(estimator, X, y)
+            np.testing.assert_allclose(parts.gradient(), gradient, atol=1e-15)
+            np.testing.assert_allclose(curvature_of(parts).dense(), matrix, atol=1e-14)
+            check_model(estimator, X, y)
+
+
+# -- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("estimator", "task", "match"),
+    [
+        (LogisticRegression(l1_ratio=1, solver="saga"), "binary", "L1"),
+        (LogisticRegression(l1_ratio=0.3, solver="saga"), "multiclass", "L1"),
+        (LogisticRegression(l1_ratio=1, solver="liblinear"), "binary", "L1"),
+        (Ridge(positive=True), "regression", "positive=True"),
+        (LinearRegression(positive=True), "regression", "positive=True"),
+        (MLPClassifier((3,), early_stopping=True), "binary", "early_stopping"),
+        (RandomForestClassifier(3), "binary", "RandomForestClassifier"),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_models_without_smooth_objective_are_refused(estimator, task, match):
+    X = problems.rows(60)
+    estimator.fit(X, problems.TARGETS[task](X))
+    with pytest.raises(NotDifferentiableError, match=match):
+        adapt(estimator)
+
+
+def test_multilabel_network_is_refused():
+    X = problems.rows()
+    estimator = MLPClassifier((3,), max_iter=3).fit(X, X[:, :2] > 0)
+    with pytest.raises(NotDifferentiableError, match="multilabel"):
+        adapt(estimator)
+
+
+def test_a_class_of_the_user_finds_the_adapter_that_it_extends():
+    class MyRidge(Ridge):
+        pass
+
+    assert find_adapter(MyRidge()) is find_adapter(Ridge())
+
+
+# -- an adapter of the user's own ------------------------------------------------------
+
+
+class ExponentialModel(BaseModel):
+    """Poisson regression, by nothing but what `BaseModel` calls abstract."""
+
+    convex = True
+    n_outputs = 1
+    loss = PoissonLoss()
+
+    def _read(self):
+        return [self.estimator.coef_]
+
+    def _write(self, estimator, theta):
+        estimator.coef_ = theta.copy()
+
+    def _check_rows(self, X):
+        return np.asarray(X, dtype=float)
+
+    def ridge(self, total_weight, n_rows):
+        return np.full(self.n_parameters, 1.0 / total_weight)
+
+    def raw(self, X):
+        return self.jvp(X, self.theta)
+
+    def jvp(self, X, V):
+        return X @ V[:, None] if V.ndim == 1 else (X @ V)[:, None, :]
+
+    def vjp(self, X, u):
+        return X.T @ u[:, 0]
+
+    def input_vjp(self, X, u):
+        return u * self.theta
+
+    def gradients(self, X, u):
+        return X * u
+
+
+class Exponential(Ridge):
+    """Its fit minimises sum_i w_i l_i + 1/2 ||coef||^2 by Newton's method."""
+
+    def fit(self, X, y, sample_weight=None):
+        super().fit(X, np.log1p(y), sample_weight)
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        self.coef_ = np.zeros(X.shape[1])
+        for _ in range(50):
+            mean = np.exp(X @ self.coef_)
+            gradient = X.T @ (weight * (mean - y)) + self.coef_
+            hessian = (X.T * (weight * mean)) @ X + np.eye(X.shape[1])
+            self.coef_ = self.coef_ - np.linalg.solve(hessian, gradient)
+        return self
+
+    def predict(self, X):
+        return np.exp(X @ self.coef_)
+
+
+def test_an_adapter_needs_the_abstract_methods_only():
+    X = problems.rows()
+    y = problems.counts(X)
+    weight = problems.weights(len(X))
+    model = ExponentialModel(Exponential().fit(X, y, weight))
+    check_model(model, X, y, sample_weight=weight, stationary=1e-10)
+    objective = Objective.at_fit(model, X, model.targets(y), weight)
+    hessian = curvature_of(objective, "auto")
+    mean = np.exp(X @ model.theta)
+    expected = (X.T * (weight * mean)) @ X + np.eye(3)
+    np.testing.assert_allclose(hessian.dense(), expected / weight.sum(), rtol=1e-12)

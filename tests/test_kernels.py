@@ -1,0 +1,112 @@
+"""Every kernel against its numpy twin; also meant for ``NUMBA_DISABLE_JIT=1``."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skpuma import kernels
+from tests import naive
+
+SIZES = [(0, 3, 2), (1, 3, 2), (1, 1, 1), (7, 4, 1), (40, 5, 3), (5, 0, 2)]
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def psi_dense(n, d, k, dtype):
+    X = normal(0, n, d).astype(dtype)
+    return X, normal(1, n, k), normal(2, k, d), normal(3, k)
+
+
+def psi_csr(n, d, k, dtype):
+    X, *rest = psi_dense(n, d, k, dtype)
+    X = sparse.csr_array(np.where(X > 0.3, X, 0.0).astype(dtype))
+    return X.data, X.indices, X.indptr, *rest
+
+
+def outer_rows(n, d, k, dtype):
+    return normal(0, n, k), normal(1, n, d).astype(dtype), np.full((n, d * k), np.nan)
+
+
+def bin_sums(n, d, k, dtype):
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(size=n).astype(dtype)
+    outcome = rng.integers(0, 2, n).astype(float)
+    return confidence, outcome, rng.uniform(0.0, 2.0, n), d + 1
+
+
+MAKE_ARGUMENTS = {
+    "bin_sums": bin_sums,
+    "outer_rows": outer_rows,
+    "psi_csr": psi_csr,
+    "psi_dense": psi_dense,
+}
+
+
+def copies(arguments):
+    return [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+
+
+@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+def test_every_kernel_has_a_twin_and_arguments(name):
+    assert hasattr(naive, name), f"Write the numpy twin {name} in tests/naive.py."
+    assert name in MAKE_ARGUMENTS, f"Add arguments of {name} to {__name__}."
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+def test_kernel_equals_its_twin(name, size, dtype):
+    arguments = MAKE_ARGUMENTS[name](*size, dtype)
+    ours = getattr(kernels, name)(*copies(arguments))
+    expected = getattr(naive, name)(*copies(arguments))
+    assert ours.dtype == np.float64
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-13)
+    if dtype == np.float64:
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+def test_kernel_leaves_its_inputs(name):
+    arguments = MAKE_ARGUMENTS[name](7, 4, 2, np.float64)
+    kept = copies(arguments)
+    getattr(kernels, name)(*arguments)
+    inputs = slice(None, -1) if name == "outer_rows" else slice(None)
+    for after, before in zip(arguments[inputs], kept[inputs], strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_bins_are_closed_on_the_right(confidence):
+    one = np.ones(1)
+    sums = kernels.bin_sums(np.array([confidence]), one, one, 4)
+    assert np.flatnonzero(sums[:, 0]) == max(int(4 * confidence) - 1, 0)
+
+
+def test_psi_csr_adds_repeated_entries():
+    # One row with column 1 stored twice, as scipy allows.
+    arguments = (np.array([2.0, 3.0]), np.array([1, 1]), np.array([0, 2]))
+    rest = (np.ones((1, 1)), np.array([[7.0, 10.0]]), np.array([0.5]))
+    assert kernels.psi_csr(*arguments, *rest) == [50.5]
+
+
+def test_outer_rows_writes_into_a_slice_only():
+    A, B, _ = outer_rows(6, 3, 2, np.float64)
+    out = np.full((6, 9), -1.0)
+    kernels.outer_rows(A, B, out[:, 1:7])
+    np.testing.assert_allclose(out[:, 1:7], naive.outer_rows(A, B, np.empty((6, 6))))
+    assert (out[:, [0, 7, 8]] == -1.0).all()
+
+
+def test_psi_of_a_csr_matrix_equals_psi_of_its_rows():
+    X, R, S, c = psi_dense(30, 6, 3, np.float64)
+    X[np.abs(X) < 0.7] = 0.0
+    csr = sparse.csr_array(X)
+    ours = kernels.psi_csr(csr.data, csr.indices, csr.indptr, R, S, c)
+    np.testing.assert_allclose(ours, kernels.psi_dense(X, R, S, c), rtol=1e-12)
+
+
+def test_an_unknown_kernel_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_kernel"):
+        _ = kernels.no_such_kernel
