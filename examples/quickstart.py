@@ -60,8 +60,8 @@ print(
 
 # %%
 # Take their weight away, without a refit, and let the log-loss on the trusted rows rise
-# by no more than ``delta``. ``model`` itself is not changed. (The trusted rows chose the
-# suspects, so the report flatters the patch; the test rows below do not.)
+# by no more than ``delta``. ``model`` itself is not changed. The trusted rows chose the
+# suspects, too, so the report flatters the patch; the test rows below do not.
 
 patcher = PumaPatcher(FrozenEstimator(model), "log_loss", delta=0.01)
 patcher.patch(X, y, remove=suspects.index, X_val=X_val, y_val=y_val)

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 from sklearn.utils import TransformerTags, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -147,7 +148,7 @@ def _last_step(estimator):
     while True:
         if refit.is_frozen(estimator):
             estimator = estimator.estimator
-        elif hasattr(estimator, "steps"):
+        elif isinstance(estimator, Pipeline):
             estimator = estimator.steps[-1][1]
         else:
             return estimator

@@ -799,6 +799,14 @@ def _check_objective(objective, rng):
         "Removing all rows would not remove the whole gradient.",
         floor=np.abs(gradient).max(initial=0.0),
     )
+    _expect_equal(
+        "row_gradients summed over rows == weighted_gradient(the weights)",
+        objective.row_gradients(np.arange(rows.count(objective.X))).sum(axis=0),
+        objective.weighted_gradient(objective.weight),
+        SUMMED,
+        "The shares of the rows in grad J, and in its penalty, do not add up.",
+        floor=np.abs(gradient).max(initial=0.0),
+    )
     V = rng.standard_normal((p, 2))
     products = curvature_of(objective, "hessian") @ V
     for m in range(2):

@@ -11,6 +11,8 @@ from skpuma import scores
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
 from skpuma.models import adapt
+from skpuma.models._linear import RidgeModel
+from skpuma.objective import Objective
 from skpuma.refit import removal_effects
 from skpuma.solvers import factor
 from skpuma.utils.errors import SolverError
@@ -230,6 +232,29 @@ def test_one_step_of_logistic_regression_beats_the_linear_effect():
     assert error < 0.3 * np.linalg.norm(refits)
 
 
+@pytest.mark.parametrize("kind", ["mean", "count"])
+def test_one_step_where_the_penalty_follows_the_weights(kind):
+    X = problems.rows(60)
+    y = problems.numbers(X)
+    model = type("OtherRidge", (RidgeModel,), {"kind": kind})(Ridge(30.0).fit(X, y))
+    objective = Objective.at_fit(model, X, model.targets(y), np.ones(60))
+    measures = measures_of("auto", model, X, objective.y, np.ones(60))
+    solver = solver_of(objective)
+    effects, _ = scores.one_step_effects(objective, solver, measures)
+    S = solver.solve(measures[0].gradient(model)[:, None]).value
+    linear = scores.psi_matrix(objective, S) / 60
+    refits = np.empty(60)
+    for row in range(60):
+        keep = np.arange(60) != row
+        # The penalty loses the row's share of it.
+        again = adapt(Ridge(30.0 * 59 / 60).fit(X[keep], y[keep]))
+        refits[row] = measures[0].value(again) - measures[0].value(model)
+    for ours, tolerance in ((effects[:, 0], 0.01), (linear[:, 0], 0.15)):
+        correlation, slope = agreement(ours, refits)
+        assert correlation > 1.0 - tolerance
+        assert abs(slope - 1.0) < tolerance
+
+
 def test_a_row_that_cannot_be_removed_is_not_divided_by_zero():
     X = np.zeros((12, 2))
     X[:, 0] = np.arange(12)
@@ -334,6 +359,18 @@ def test_stationarity_counts_in_displacements_of_one_row():
     # A quadratic: the Newton step back is the step itself.
     value = scores.stationarity(moved, solver).value
     assert value == pytest.approx(np.linalg.norm(step) / unit, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cholesky", "cg"])
+def test_stationarity_samples_rows(name):
+    objective = fitted(Ridge(), "regression", n=200, weighted=False)
+    moved = objective.at(objective.model.theta + 0.3)
+    solver = solver_of(moved, name)
+    whole = scores.stationarity(moved, solver_of(moved), n_rows=200)
+    sampled = scores.stationarity(moved, solver, n_rows=50)
+    assert 0.5 < sampled.value / whole.value < 2.0
+    assert sampled.value != whole.value
+    assert sampled == scores.stationarity(moved, solver, n_rows=50)
 
 
 @pytest.mark.parametrize("rows", ["fewer", "other weights"])

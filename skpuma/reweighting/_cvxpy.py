@@ -47,18 +47,22 @@ def _solve_whole(problem):
         root = np.sqrt(0.5 * problem.l2 * problem.cost)
         cost = cost + cp.sum_squares(cp.multiply(root, lam))
     program = cp.Problem(cp.Minimize(cost), constraints)
-    program.solve(
-        solver=cp.CLARABEL,
-        tol_gap_abs=1e-12,
-        tol_gap_rel=1e-12,
-        tol_feas=1e-12,
-        reduced_tol_gap_abs=1e-8,
-        reduced_tol_gap_rel=1e-8,
-        reduced_tol_feas=1e-8,
-    )
-    if program.status not in ("optimal", "optimal_inaccurate") or lam.value is None:
+    try:
+        program.solve(
+            solver=cp.CLARABEL,
+            tol_gap_abs=1e-12,
+            tol_gap_rel=1e-12,
+            tol_feas=1e-12,
+            reduced_tol_gap_abs=1e-8,
+            reduced_tol_gap_rel=1e-8,
+            reduced_tol_feas=1e-8,
+        )
+        status = program.status
+    except cp.error.SolverError:
+        status = "failed"
+    if status not in ("optimal", "optimal_inaccurate") or lam.value is None:
         raise SolverError(
-            f"The weights lambda could not be solved for (cvxpy: {program.status}). "
-            "Use a larger alpha or a smaller l1_ratio, or reweight=False."
+            f"The weights lambda could not be solved for (cvxpy: {status}). Use a "
+            "larger alpha or a smaller l1_ratio, or reweight=False."
         )
     return np.clip(lam.value, 0.0, problem.upper)

@@ -1,9 +1,9 @@
 """lambda in the m-dimensional dual, by semismooth Newton: for very many rows.
 
 With y = 2 (t - A lam)_+ the elastic net gives every row in closed form,
-``lam_j = clip((a_j . y / cost_j - l1) / l2, 0, upper)``, so m equations in m unknowns are left:
-``F(y) = y / 2 + A lam(y) - t = 0`` (with ``y >= 0`` complementary if one-sided), the
-gradient of a strongly convex function.
+``lam_j = clip((a_j . y / cost_j - l1) / l2, 0, upper)``, so m equations in m unknowns
+are left: ``F(y) = y / 2 + A lam(y) - t = 0`` (with ``y >= 0`` complementary if
+one-sided), the gradient of a strongly convex function.
 """
 
 from dataclasses import replace
@@ -50,7 +50,8 @@ def _newton(problem, y, tolerance):
         if np.abs(gradient[free]).max(initial=0.0) <= tolerance:
             break
         fractional = A[:, inner]
-        matrix = 0.5 * np.eye(len(t)) + (fractional / (problem.l2 * problem.cost[inner])) @ fractional.T
+        scaled = fractional / (problem.l2 * problem.cost[inner])
+        matrix = 0.5 * np.eye(len(t)) + scaled @ fractional.T
         step = np.zeros_like(y)
         step[free] = np.linalg.solve(matrix[np.ix_(free, free)], gradient[free])
         length, accepted = 1.0, False

@@ -1,4 +1,4 @@
-"""Small data sets, tightly fitted models and their objectives, for the contract tests."""
+"""Small data sets and the objectives of models fitted to them."""
 
 import numpy as np
 
@@ -53,8 +53,3 @@ def objective_of(estimator, X, y, weight=None):
     model = adapt(estimator)
     weight = np.ones(len(y)) if weight is None else weight
     return Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
-
-
-def table_id(value):
-    """A readable parameter id."""
-    return value if isinstance(value, str) else None

@@ -28,7 +28,8 @@ from tests.contracts import problems
 VARIANTS = {
     "calibration_error": [
         {"binning": "fixed"},
-        {"n_bins": 5, "temperature": 0.1},
+        {"binning": "soft"},
+        {"binning": "soft", "n_bins": 5, "temperature": 0.1},
         {"n_bins": 1},
     ],
     "equalized_odds": [{"agg": "mean"}],
@@ -203,10 +204,14 @@ def test_soft_bins_are_the_formula_and_tend_to_the_fixed_ones(k):
     for b in range(15):
         closeness = -np.square((confidence[:, None] - (np.arange(15) + 0.5) / 15) * 15)
         total += abs(softmax(closeness / 0.5, axis=1)[:, b] @ (outcome - confidence))
-    assert bound(CalibrationError(), k).value(z, y) == pytest.approx(total / 40)
-    soft = bound(CalibrationError(temperature=1e-4), k).value(z, y)
-    hard = bound(CalibrationError(binning="fixed"), k).value(z, y)
-    assert soft == pytest.approx(hard, rel=1e-6)
+
+    def value(**arguments):
+        return bound(CalibrationError(n_bins=15, **arguments), k).value(z, y)
+
+    ours = value(binning="soft", temperature=0.5)
+    assert ours == pytest.approx(total / 40, rel=1e-12)
+    nearly_hard = value(binning="soft", temperature=1e-4)
+    assert nearly_hard == pytest.approx(value(binning="fixed"), rel=1e-6)
 
 
 def mean_of(p, column, selected, weight):
@@ -373,7 +378,7 @@ def test_several_criteria_keep_their_order_and_units():
         (LogLoss(by="group"), ValueError, "sensitive_features"),
         ("squared_error", ValueError, "this model is for classification"),
     ],
-    ids=str,
+    ids=["name", "empty", "repeated", "object", "groups", "by group", "task"],
 )
 def test_measures_that_are_refused(criteria, error, match):
     model, X, y = fitted()
@@ -398,6 +403,7 @@ def test_a_single_group_and_classes_of_a_regressor_are_refused():
         measures_of(make("auto", by="class"), ridge.model, X, ridge.y, np.ones(len(X)))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("network", [False, True])
 def test_mover_measures_at_moved_parameters(network):
     X = problems.rows()

@@ -6,6 +6,7 @@ from sklearn import metrics
 
 from skpuma.checks import check_loss
 from skpuma.losses import LOSSES
+from skpuma.losses._base import BaseLoss
 from skpuma.utils._registry import load
 
 # Numbers of raw outputs that a loss takes, where these are not all.
@@ -81,6 +82,13 @@ def test_poisson_loss_is_half_the_deviance_up_to_terms_of_y():
 
     ours = np.mean(loss.value(z, y) - loss.value(0 * z, y))
     assert ours == pytest.approx(0.5 * (deviance(z) - deviance(0 * z)), rel=1e-10)
+
+
+@pytest.mark.parametrize(("name", "k"), CASES)
+def test_a_loss_without_a_root_gets_one_from_its_hessian(name, k):
+    base = type(make(name))
+    loss = type("NoRoot", (base,), {"hessian_root": BaseLoss.hessian_root})()
+    check_loss(loss, *raw_and_targets(loss, k))
 
 
 def test_dispersion_is_the_mean_square_for_the_squared_loss_only():

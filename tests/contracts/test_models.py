@@ -1,4 +1,4 @@
-"""Every line of `skpuma.models.MODELS`: derivatives, objective, round trips, refusals."""
+"""Every line of `skpuma.models.MODELS`: derivatives, objective, refusals."""
 
 import itertools
 
@@ -18,6 +18,7 @@ from skpuma.checks import check_model
 from skpuma.curvature import curvature_of
 from skpuma.losses._poisson import PoissonLoss
 from skpuma.models import MODELS, BaseModel, adapt, find_adapter
+from skpuma.models._linear import RidgeModel
 from skpuma.objective import Objective
 from skpuma.utils.errors import NotDifferentiableError
 from tests.contracts import problems
@@ -348,6 +349,33 @@ def test_a_row_twice_is_a_weight_of_two(estimator, task):
     assert twice.value() == pytest.approx(weighted.value(), rel=1e-13)
     np.testing.assert_allclose(
         curvature_of(twice).dense(), curvature_of(weighted).dense(), atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean", "count"])
+def test_the_penalty_follows_the_weights_as_the_kind_says(kind):
+    X = problems.rows(30)
+    y = problems.numbers(X)
+    model = type("OtherRidge", (RidgeModel,), {"kind": kind})(Ridge().fit(X, y))
+    check_model(model, X, y)
+    whole = Objective.at_fit(model, X, model.targets(y), np.ones(30))
+    weight = np.ones(30)
+    weight[:12] = [0.0] * 6 + [0.5] * 6
+    part = whole.reweighted(weight)
+    # 24 rows are left, with a weight of 21.
+    share = {"sum": 1.0, "mean": 21 / 30, "count": 24 / 30}[kind]
+    np.testing.assert_allclose(part.l2, share * whole.l2)
+    penalty = share * whole.l2 * model.theta
+    data = model.vjp(X, weight[:, None] * part.residual) / 30
+    np.testing.assert_allclose(part.gradient(), data + penalty, atol=1e-15)
+    # What the rows of half weight hold: their whole share, if rows are counted.
+    moving = np.where(weight == 0.5, 0.5, 0.0)
+    taken = {"sum": 0.0, "mean": 3 / 30, "count": 6 / 30}[kind]
+    data = model.vjp(X, moving[:, None] * part.residual) / 30
+    np.testing.assert_allclose(
+        part.weighted_gradient(moving),
+        data + taken * whole.l2 * model.theta,
+        atol=1e-15,
     )
 
 

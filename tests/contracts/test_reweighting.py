@@ -126,6 +126,20 @@ def test_boxed_lasso_has_few_fractional_rows(side):
     assert np.count_nonzero(lam > 0.5) >= 1
 
 
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_failure_of_cvxpy_is_an_error_of_skpuma(monkeypatch, raises):
+    import cvxpy
+
+    def solve(self, **settings):
+        if raises:
+            raise cvxpy.error.SolverError("Solver 'CLARABEL' failed.")
+
+    problem = problem_of(2, 0.1, 0.05)
+    monkeypatch.setattr(cvxpy.Problem, "solve", solve)
+    with pytest.raises(SolverError, match="larger alpha"):
+        load(SOLVERS["cvxpy"])(problem)
+
+
 def test_kkt_residual_sees_a_wrong_solution():
     problem = problem_of(2, 0.1, 0.05)
     lam = load(SOLVERS["cvxpy"])(problem)

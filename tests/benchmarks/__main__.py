@@ -1,0 +1,43 @@
+"""Run the measurements and say which figures hold."""
+
+import sys
+import time
+import warnings
+from importlib import import_module
+
+BENCHMARKS = {
+    "polish": "tests.benchmarks.accuracy",
+    "refit": "tests.benchmarks.accuracy",
+    "effects": "tests.benchmarks.accuracy",
+    "one_step": "tests.benchmarks.accuracy",
+    "delta": "tests.benchmarks.accuracy",
+    "radial": "tests.benchmarks.experiments",
+    "moons": "tests.benchmarks.experiments",
+    "adult": "tests.benchmarks.experiments",
+    "styles": "tests.benchmarks.styles",
+    "psi_speed": "tests.benchmarks.speed",
+    "import_cost": "tests.benchmarks.speed",
+}
+
+
+def main(names):
+    """Run the named measurements, or all; the exit status counts what falls short."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        sys.exit(f"Unknown: {sorted(unknown)}; choose from {list(BENCHMARKS)}.")
+    warnings.simplefilter("ignore")
+    short = 0
+    for name in names or BENCHMARKS:
+        start = time.perf_counter()
+        figures = getattr(import_module(BENCHMARKS[name]), name)()
+        print(f"\n== {name} ({time.perf_counter() - start:.0f} s)")
+        for what, value, goal, holds in figures:
+            verdict = {True: "holds", False: "SHORT", None: "skipped"}[holds]
+            short += holds is False
+            print(f"   {what:<62} {value:<26} goal {goal:<18} {verdict}", flush=True)
+    print(f"\n{short} figures fall short" if short else "\nall figures hold")
+    return short
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
