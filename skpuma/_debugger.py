@@ -27,10 +27,11 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         What the model fails at. Rows are ranked by the first; all are protected.
     max_removed : float in [0, 1), default 0.1
         Largest share of the training weight to remove. Never more than half of a
-        class, and only rows with a negative psi.
+        class, and only rows whose removal is predicted to lower the criterion.
     delta : "auto", float or list of float, default "auto"
         Bound on what gets worse; see `PumaPatcher`.
     effect : {"linear", "one_step"}, default "linear"
+        How the rows are ranked; see `PumaValuator`.
     cv : int, splitter or list of splits, default 5
         Cross-fitting of psi when no ``X_val`` is given.
     n_jobs : int, default None
@@ -136,7 +137,9 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         weight = check_weights(sample_weight, n_rows(y))
         model = adapt(valuator.estimator_)
         coded = model.targets(y) if model.classes is not None else None
-        mask = select_harmful(valuator.psi_[:, 0], weight, coded, self.max_removed)
+        effect = np.nan_to_num(valuator.removal_effect_[:, 0])
+        rate = np.divide(effect, weight, out=np.zeros(len(weight)), where=weight > 0)
+        mask = select_harmful(rate, weight, coded, self.max_removed)
         patcher = PumaPatcher(
             FrozenEstimator(valuator.estimator_),
             self.criterion,
@@ -145,19 +148,15 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
             random_state=self.random_state,
         )
         patcher.patch(X, y, remove=mask, sample_weight=weight, **keywords)
+        issues = self._issues(valuator, patcher, weight, mask, X, y)
         self._take_names(X)
         self.valuator_ = valuator
         self.patcher_ = patcher
         self.estimator_ = patcher.estimator_
         self.report_ = patcher.report_
         self.row_weight_ = patcher.row_weight_
-        self.issues_ = self._issues(valuator, patcher, weight, mask, X, y)
+        self.issues_ = issues
         return self
-
-    def _take_names(self, X):
-        from sklearn.utils.validation import validate_data
-
-        validate_data(self, X, skip_check_array=True)
 
     def _issues(self, valuator, patcher, weight, mask, X, y):
         """One row per row found, the most harmful first."""
@@ -167,8 +166,8 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         positions = np.flatnonzero(mask)
         score = valuator.removal_effect_[positions, 0]
         positions = positions[np.argsort(score, kind="stable")]
-        given = np.ravel(np.asarray(y))[positions]
-        predicted = np.ravel(valuator.estimator_.predict(X))[positions]
+        given = _one_cell_per_row(y)[positions]
+        predicted = _one_cell_per_row(valuator.estimator_.predict(X))[positions]
         kind = np.full(len(positions), "harmful", dtype=object)
         if hasattr(valuator.estimator_, "classes_"):
             kind[predicted != given] = "mislabelled"
@@ -186,15 +185,26 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         return pd.DataFrame(data, index=index[positions])
 
 
-def select_harmful(psi, weight, classes, share):
-    """Rows with the lowest negative psi, within a share of the weight.
+def _one_cell_per_row(y):
+    """Targets (n,): as they are, or a tuple per row for several outputs."""
+    y = np.asarray(y)
+    if y.ndim == 1 or y.shape[1] == 1:
+        return y.ravel()
+    cells = np.empty(len(y), dtype=object)
+    cells[:] = [tuple(row) for row in y.tolist()]
+    return cells
 
-    Rows with equal psi (copies of each other) are taken together or not at all, so
+
+def select_harmful(rate, weight, classes, share):
+    """Rows with the lowest negative effect per weight, within a share of the weight.
+
+    Rows of equal effect (copies of each other) are taken together or not at all, so
     that a row of weight 2 means the same as two rows.
 
     Parameters
     ----------
-    psi : ndarray (n,)
+    rate : ndarray (n,)
+        Change of the criterion per unit of weight that is removed.
     weight : ndarray (n,)
     classes : ndarray (n,) or None
         Coded labels: at most half of the weight of a class is taken.
@@ -204,12 +214,12 @@ def select_harmful(psi, weight, classes, share):
     -------
     ndarray of bool (n,)
     """
-    order = np.argsort(psi, kind="stable")
-    scale = np.abs(psi).max(initial=0.0)
-    chosen = np.zeros(len(psi), dtype=bool)
+    order = np.argsort(rate, kind="stable")
+    scale = np.abs(rate).max(initial=0.0)
+    chosen = np.zeros(len(rate), dtype=bool)
     if scale == 0.0:
         return chosen
-    steps = np.diff(psi[order], prepend=psi[order[0]]) > 1e-9 * scale
+    steps = np.diff(rate[order], prepend=rate[order[0]]) > 1e-9 * scale
     group = np.cumsum(steps)
 
     def affordable(rows, budget):
@@ -219,7 +229,7 @@ def select_harmful(psi, weight, classes, share):
         until_end = total[ends][np.searchsorted(ends, np.arange(len(rows)))]
         return until_end <= budget * (1.0 + 1e-12)
 
-    harmful = psi[order] < -1e-9 * scale
+    harmful = rate[order] < -1e-9 * scale
     keep = harmful & affordable(np.arange(len(order)), share * weight.sum())
     if classes is not None:
         for c in np.unique(classes):

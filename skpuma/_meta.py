@@ -15,6 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpuma import models, refit
 from skpuma.utils._validation import check_groups, check_weights
+from skpuma.utils.errors import StationarityWarning, warn
+
+# In one-row displacements.
+STATIONARITY_LIMIT = 0.1
 
 # None of these has a meaning inside the wrapped estimator.
 OWN_METADATA = {
@@ -45,8 +49,8 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
     def _base(self):
         return refit.base_of(self.estimator)
 
-    def _fit_base(self, X, y, sample_weight, **kwargs):
-        """Fit the wrapped estimator with routed metadata; set feature names."""
+    def _fit_base(self, X, y, sample_weight, fit=refit.fit_estimator, **kwargs):
+        """Fit the wrapped estimator with routed metadata; nothing of self changes."""
         base = self._base()
         models.find_adapter(_last_step(base))
         if y is None:
@@ -54,16 +58,22 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        validate_data(self, X, skip_check_array=True)
         if refit.is_frozen(base):
             check_is_fitted(base.estimator)
-            return refit.fit_estimator(base, X, y)
-        params = None
-        if _routing_enabled():
-            routed = process_routing(self, "fit", sample_weight=sample_weight, **kwargs)
-            params = routed.estimator.fit
-        fitted = refit.fit_estimator(base, X, y, sample_weight, params)
-        return fitted
+            return base.estimator
+        params = self._fit_params(sample_weight, **kwargs)
+        return fit(base, X, y, sample_weight, params)
+
+    def _fit_params(self, sample_weight, **kwargs):
+        """What routing hands to the wrapped estimator's fit; None if it is off."""
+        if not _routing_enabled():
+            return None
+        routed = process_routing(self, "fit", sample_weight=sample_weight, **kwargs)
+        return routed.estimator.fit
+
+    def _take_names(self, X):
+        """Set ``n_features_in_`` and ``feature_names_in_``."""
+        validate_data(self, X, skip_check_array=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -173,9 +183,13 @@ def criterion_rows(model, X_val, y_val, weight_val, groups_val):
     ValueError
         If one of X_val and y_val is missing, or X_val has other columns than X.
     """
-    if X_val is None or y_val is None:
-        missing = "y_val" if y_val is None else "X_val"
-        raise ValueError(f"X_val and y_val go together: {missing} is missing.")
+    given = {"X_val": X_val, "y_val": y_val}
+    missing = [name for name, value in given.items() if value is None]
+    if missing:
+        raise ValueError(
+            "X_val, y_val and the weights and groups of their rows go together: "
+            f"{' and '.join(missing)} missing."
+        )
     y = model.targets(y_val)
     if len(y) == 0:
         raise ValueError("X_val has no rows: pass rows that measure the criterion.")
@@ -184,6 +198,36 @@ def criterion_rows(model, X_val, y_val, weight_val, groups_val):
         raise ValueError(f"X_val has {X.shape[0]} rows, y_val has {len(y)}.")
     weight = check_weights(weight_val, len(y), "sample_weight_val")
     return X, y, weight, check_groups(groups_val, len(y), "sensitive_features_val")
+
+
+def warn_if_not_stationary(distance, convex_and_corrected, advice, moved_before=False):
+    """Say whether these are other rows than those of the fit, or it stopped too early.
+
+    Parameters
+    ----------
+    distance : scores.Stationarity
+    convex_and_corrected : bool
+        Whether the distance is made good by Newton steps, and needs no advice.
+    advice : str
+    moved_before : bool
+        Whether a patch has left the optimum before, so that nothing can be concluded.
+    """
+    if distance.value <= STATIONARITY_LIMIT:
+        return
+    if distance.other_rows and not moved_before:
+        warn(
+            f"max|grad J| = {distance.gradient:.1e} on these rows, but the "
+            f"estimator's solver promised {distance.promised:.1e}: these do not look "
+            "like the rows or sample_weight that the model was fitted with. Pass the "
+            "rows and weights of the fit.",
+            StationarityWarning,
+        )
+    elif not convex_and_corrected:
+        warn(
+            f"The model is {distance.value:.1f} one-row displacements away from the "
+            f"optimum of its training objective: {advice}.",
+            StationarityWarning,
+        )
 
 
 def check_input_features(estimator, input_features):

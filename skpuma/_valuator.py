@@ -1,13 +1,9 @@
 """PumaValuator: psi, the value of every training row for any criterion."""
 
-import warnings
-from dataclasses import dataclass, replace
-
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils.parallel import Parallel, delayed
 
-from skpuma import refit, rows, scores
+from skpuma import refit, scores, valuing
 from skpuma._meta import (
     OWN_METADATA,
     PumaMeta,
@@ -16,38 +12,25 @@ from skpuma._meta import (
     n_rows,
     require_fitted,
     transformer_tags,
+    warn_if_not_stationary,
 )
 from skpuma.criteria import measures_of
-from skpuma.curvature import curvature_of
 from skpuma.models import adapt
 from skpuma.objective import Objective
 from skpuma.reporting import InfluenceCheck
-from skpuma.solvers import factor
-from skpuma.utils._validation import check_groups, check_weights, index_of
-from skpuma.utils.errors import LeverageWarning, SolverError, StationarityWarning
+from skpuma.utils._validation import (
+    check_groups,
+    check_number,
+    check_weights,
+    index_of,
+)
+from skpuma.utils.errors import (
+    LeverageWarning,
+    SolverError,
+    warn,
+)
 
-STATIONARITY_LIMIT = 0.1
 LEVERAGE_LIMIT = 0.5
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One fitted model and the criterion on the rows that it did not see.
-
-    Attributes
-    ----------
-    model : BaseModel
-        At the polished parameters.
-    S : ndarray (p, m)
-        ``H^-1 grad C``.
-    share : float
-        Weight of the fold in averages.
-    """
-
-    model: object
-    S: np.ndarray
-    share: float
-    constant: np.ndarray
 
 
 class PumaValuator(TransformerMixin, PumaMeta):
@@ -91,7 +74,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
     estimator_ : estimator
         Fitted on all rows.
     psi_ : ndarray (n, m)
-        psi of the training rows, in the units of each criterion.
+        psi of the training rows, in the units of each criterion; nan for a row that no
+        fold trained on.
     removal_effect_ : ndarray (n, m)
         Predicted change of each criterion if the row is removed, in its units.
     criterion_names_ : list of str
@@ -218,12 +202,22 @@ class PumaValuator(TransformerMixin, PumaMeta):
         weight = check_weights(sample_weight, n)
         groups = check_groups(sensitive_features, n)
         model = adapt(estimator)
-        objective = self._objective(model, X, y, weight)
-        if X_val is not None:
-            val = (X_val, y_val, sample_weight_val, sensitive_features_val)
-            result = self._with_validation_rows(objective, val)
+        objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
+        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
+        if any(part is not None for part in val):
+            result = valuing.with_validation_rows(
+                objective, criterion_rows(model, *val), self._settings()
+            )
         else:
-            result = self._cross_fitted(objective, X, y, weight, groups)
+            result = valuing.cross_fitted(
+                objective,
+                (X, y, weight, groups),
+                self._fit_fold,
+                valuing.splits_of(self.cv, objective, y, self.random_state),
+                self._settings(),
+                self.n_jobs,
+                self.verbose,
+            )
         self._store(estimator, objective, X, result)
         return self
 
@@ -234,181 +228,28 @@ class PumaValuator(TransformerMixin, PumaMeta):
             )
         if self.polish not in ("auto", True, False):
             raise ValueError(f"polish={self.polish!r} is not 'auto', True or False.")
-        if self.damping != "auto" and not (
-            np.isscalar(self.damping) and self.damping >= 0
-        ):
-            raise ValueError(
-                f"damping={self.damping!r} is neither 'auto' nor a number >= 0."
-            )
+        if not (isinstance(self.damping, str) and self.damping == "auto"):
+            check_number(self.damping, "damping", low=0.0)
 
-    def _objective(self, model, X, y, weight):
-        return Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
-
-    # -- scoring one fitted model ------------------------------------------------------
-
-    def _score(self, objective, measures):
-        """Fold-level results of one model on its own training rows."""
-        solver = self._solver(objective)
-        distance = scores.stationarity(objective, solver)
-        if self.polish and objective.model.convex:
-            objective = scores.polish(objective, self._undamped)
-            solver = self._solver(objective)
-        model = objective.model
-        gradients = np.stack([m.gradient(model) for m in measures], axis=1)
-        S = solver.solve(gradients).value
-        psi = scores.psi_matrix(objective, S)
-        effect = psi * (objective.weight / objective.total_weight)[:, None]
-        leverage = None
-        if self.effect == "one_step":
-            exact = solver if solver.damping == 0 else self._undamped(objective)
-            effect, leverage = scores.one_step_effects(objective, exact, measures)
-        constant = np.zeros(S.shape[1])
-        if model.kind != "sum":
-            constant = (objective.record.l2 * model.theta) @ S
-        fold = Fold(model, S, sum(m.weight.sum() for m in measures), constant)
-        values = np.array([m.value(model) for m in measures])
-        return _Scored(
-            fold, psi, effect, leverage, values, distance, solver, objective
+    def _settings(self):
+        return valuing.Settings(
+            criterion=self.criterion,
+            effect=self.effect,
+            curvature=self.curvature,
+            solver=self.solver,
+            damping=self.damping,
+            polish=bool(self.polish),
         )
 
-    def _solver(self, objective):
-        curvature = curvature_of(objective, self.curvature)
-        return factor(curvature, self.solver, self.damping)
-
-    def _undamped(self, objective):
-        solver = "auto" if self.solver == "cg" else self.solver
-        if self.solver == "cg" and self.effect != "one_step":
-            solver = "cg"
-        if self.effect == "one_step" and self.solver == "cg":
-            raise SolverError(
-                "effect='one_step' needs explicit curvature: use solver='cholesky' or "
-                "effect='linear'."
-            )
-        return factor(curvature_of(objective, self.curvature), solver, "auto")
-
-    def _with_validation_rows(self, objective, val):
-        model = objective.model
-        measures = measures_of(self.criterion, model, *criterion_rows(model, *val))
-        scored = self._score(objective, measures)
-        return _Result(
-            names=[m.name for m in measures],
-            psi=scored.psi,
-            effect=scored.effect,
-            leverage=scored.leverage,
-            values=scored.values,
-            folds=[scored.fold],
-            splits=None,
-            distance=scored.distance,
-            solver=scored.solver,
-        )
-
-    def _cross_fitted(self, objective, X, y, weight, groups):
-        splits = self._splits(objective, y)
-        # Bind once on all rows, so that bad criteria fail before any fold is fitted.
-        measures_of(
-            self.criterion,
-            objective.model,
-            objective.X,
-            objective.y,
-            weight,
-            groups,
-        )
-        run = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)
-        done = run(
-            delayed(self._fit_fold)(X, y, weight, groups, train, test)
-            for train, test in splits
-        )
-        done = [(split, one) for split, one in zip(splits, done, strict=True) if one]
-        names = _common_names([one[0] for _, one in done])
-        n, m = len(weight), len(names)
-        psi, effect = np.zeros((n, m)), np.zeros((n, m))
-        total, values = np.zeros(n), np.zeros(m)
-        leverage = np.zeros(n) if self.effect == "one_step" else None
-        for (train, _), (own_names, scored) in done:
-            pick = [own_names.index(name) for name in names]
-            share = scored.fold.share
-            psi[train] += share * scored.psi[:, pick]
-            # The fold's W is smaller than that of the full fit.
-            scale = scored.objective.total_weight / objective.total_weight
-            effect[train] += share * scale * scored.effect[:, pick]
-            if leverage is not None:
-                leverage[train] += share * scale * scored.leverage
-            total[train] += share
-            values += share * scored.values[pick]
-        seen = np.maximum(total, np.finfo(float).tiny)
-        folds = []
-        for _, (own_names, scored) in done:
-            pick = [own_names.index(name) for name in names]
-            fold = scored.fold
-            folds.append(
-                replace(fold, S=fold.S[:, pick], constant=fold.constant[pick])
-            )
-        solver = self._solver(objective)
-        return _Result(
-            names=names,
-            psi=psi / seen[:, None],
-            effect=effect / seen[:, None],
-            leverage=None if leverage is None else leverage / seen,
-            values=values / sum(fold.share for fold in folds),
-            folds=folds,
-            splits=[split for split, _ in done],
-            distance=scores.stationarity(objective, solver),
-            solver=solver,
-        )
-
-    def _fit_fold(self, X, y, weight, groups, train, test):
-        """Names and scores of one fold; None if nothing measures C on it."""
-        if not weight[test].sum() > 0:
-            return None
-        estimator = refit.fit_estimator(
-            self._base(),
-            rows.take_user(X, train),
-            rows.take_user(y, train),
-            weight[train] if np.any(weight != 1.0) else None,
-        )
-        model = adapt(estimator)
-        objective = self._objective(
-            model, rows.take_user(X, train), rows.take_user(y, train), weight[train]
-        )
-        measures = measures_of(
-            self.criterion,
-            model,
-            model.inputs(rows.take_user(X, test)),
-            model.targets(rows.take_user(y, test)),
-            weight[test],
-            None if groups is None else groups[test],
-        )
-        return [m.name for m in measures], self._score(objective, measures)
-
-    def _splits(self, objective, y):
-        from sklearn.model_selection import KFold, StratifiedKFold, check_cv
-
-        if not isinstance(self.cv, (int, np.integer)):
-            return list(check_cv(self.cv).split(np.zeros(n_rows(y)), y))
-        n_splits = min(int(self.cv), n_rows(y))
-        kind = KFold
-        if objective.model.classes is not None:
-            kind = StratifiedKFold
-            counts = np.bincount(objective.y[objective.weight > 0])
-            counts = counts[counts > 0]
-            rare = int(counts.min())
-            if rare < 2 or len(counts) < 2:
-                raise ValueError(
-                    "Cross-fitting needs at least two rows of every class, one class "
-                    f"has n_samples={rare}: pass X_val= and y_val= or more rows."
-                )
-            n_splits = min(n_splits, rare)
-        if n_splits < 2:
-            raise ValueError(
-                f"Cross-fitting needs cv >= 2 and at least two rows; cv={self.cv}, "
-                f"n_samples={n_rows(y)}. Pass X_val= and y_val= for a single fit."
-            )
-        splitter = kind(n_splits, shuffle=True, random_state=self.random_state)
-        coded = objective.y
-        return list(splitter.split(np.zeros(len(coded)), coded))
+    def _fit_fold(self, X, y, weight):
+        """Fit the estimator on a fold, with routed metadata as in `fit`."""
+        given = weight if np.any(weight != 1.0) else None
+        params = self._fit_params(given)
+        return refit.fit_estimator(self._base(), X, y, given, params)
 
     def _store(self, estimator, objective, X, result):
         self._warn(objective, result)
+        self._take_names(X)
         self.estimator_ = estimator
         self.psi_ = result.psi
         self.removal_effect_ = result.effect
@@ -424,6 +265,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
         self.curvature_info_ = info
         if result.leverage is not None:
             self.leverage_ = result.leverage
+        elif hasattr(self, "leverage_"):
+            del self.leverage_
         self._folds = result.folds
         self._splits_used = result.splits
         self._record = objective.record
@@ -434,30 +277,14 @@ class PumaValuator(TransformerMixin, PumaMeta):
         self._n_features_out = len(self.get_feature_names_out())
 
     def _warn(self, objective, result):
-        model, distance = objective.model, result.distance
-        polished = model.convex and self.polish
-        if distance.other_rows and distance.value > STATIONARITY_LIMIT:
-            warnings.warn(
-                f"max|grad J| = {distance.gradient:.1e} on these rows, but the "
-                f"estimator's solver promised {distance.promised:.1e}: these do not "
-                "look like the rows or sample_weight that the model was fitted with. "
-                "psi describes another model; pass the rows and weights of the fit.",
-                StationarityWarning,
-                stacklevel=3,
-            )
-        elif not polished and distance.value > STATIONARITY_LIMIT:
-            advice = (
-                "refit with a smaller tol, or use polish='auto'"
-                if model.convex
-                else "train longer, with solver='lbfgs', a smooth activation and "
-                "alpha > 0, and read psi as a ranking"
-            )
-            warnings.warn(
-                f"The model is {distance.value:.1f} one-row displacements away from "
-                f"the optimum of its training objective: {advice}.",
-                StationarityWarning,
-                stacklevel=3,
-            )
+        convex = objective.model.convex
+        advice = (
+            "refit with a smaller tol, or use polish='auto'"
+            if convex
+            else "train longer, with solver='lbfgs', a smooth activation and "
+            "alpha > 0, and read psi as a ranking"
+        )
+        warn_if_not_stationary(result.distance, convex and self.polish, advice)
         self._warn_leverage(objective, result)
 
     def _warn_leverage(self, objective, result):
@@ -469,12 +296,11 @@ class PumaValuator(TransformerMixin, PumaMeta):
         top = top[objective.weight[top] > 0]
         h = scores.leverage(objective.subset(top), result.solver)
         if len(h) and h.max() > LEVERAGE_LIMIT:
-            warnings.warn(
+            warn(
                 f"{int((h > LEVERAGE_LIMIT).sum())} of the highest-ranked rows have a "
                 f"leverage above {LEVERAGE_LIMIT} (largest {h.max():.2f}): their "
                 "linear effect is not reliable. Use effect='one_step'.",
                 LeverageWarning,
-                stacklevel=4,
             )
 
     # -- values of any rows ------------------------------------------------------------
@@ -494,14 +320,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
             cross-fitting ``psi_`` leaves out, for each row, the fold that measured it.
         """
         require_fitted(self, "_folds")
-        share = sum(fold.share for fold in self._folds)
-        total = 0.0
-        for fold in self._folds:
-            prepared, coded = fold.model.inputs(X), fold.model.targets(y)
-            residual = fold.model.loss.gradient(fold.model.raw(prepared), coded)
-            columns = [scores.psi(fold.model, prepared, residual, s) for s in fold.S.T]
-            total = total + fold.share * (np.stack(columns, 1) + fold.constant)
-        return total / share
+        return self._average([fold.valuate(X, y) for fold in self._folds])
 
     def transform(self, X):
         """psi of rows for every label that they could have.
@@ -514,44 +333,25 @@ class PumaValuator(TransformerMixin, PumaMeta):
         -------
         ndarray (n, m * n_classes), or (n, m * 2) for regression
             Classification: psi for each class as the label. Regression: psi is affine
-            in the target, ``const + slope * y``.
+            in the target, ``const + slope * y`` (one slope per output).
         """
         require_fitted(self, "_folds")
-        share = sum(fold.share for fold in self._folds)
-        total = 0.0
-        for fold in self._folds:
-            total = total + fold.share * self._label_free(fold, X)
-        return total / share
+        classes = getattr(self.estimator_, "classes_", None)
+        table = self._average([fold.label_free(X, classes) for fold in self._folds])
+        return table.reshape(len(table), -1)
 
-    def _label_free(self, fold, X):
-        model = fold.model
-        prepared = model.inputs(X)
-        z = model.raw(prepared)
-        forward = model.jvp(prepared, fold.S)
-        constant = fold.constant
-        out = []
-        if model.classes is not None:
-            known = list(model.classes)
-            for label in self.estimator_.classes_:
-                if label not in known:
-                    raise ValueError(f"A fold lacks class {label!r}; pass X_val.")
-                code = np.full(len(z), known.index(label))
-                r = model.loss.gradient(z, code)
-                out.append(np.einsum("nk,nkm->nm", r, forward) + constant)
-        else:
-            at_zero = model.loss.gradient(z, np.zeros_like(z))
-            slope = model.loss.gradient(z, np.ones_like(z)) - at_zero
-            out.append(np.einsum("nk,nkm->nm", at_zero, forward) + constant)
-            out.append(np.einsum("nk,nkm->nm", slope, forward))
-        return np.stack(out, axis=2).reshape(len(z), -1)
+    def _average(self, by_fold):
+        """Mean over folds, weighted by the rows that measured C."""
+        shares = [fold.share for fold in self._folds]
+        return np.average(by_fold, axis=0, weights=shares)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`: ``psi_<criterion>_<class>``."""
         require_fitted(self, "criterion_names_")
         check_input_features(self, input_features)
-        labels = ["const", "slope"]
-        if hasattr(self.estimator_, "classes_"):
-            labels = list(self.estimator_.classes_)
+        k = self._folds[0].model.n_outputs
+        slopes = ["slope"] if k == 1 else [f"slope_{a}" for a in range(k)]
+        labels = getattr(self.estimator_, "classes_", ["const", *slopes])
         names = [f"psi_{c}_{label}" for c in self.criterion_names_ for label in labels]
         return np.asarray(names, dtype=object)
 
@@ -662,7 +462,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
             raise ValueError(
                 "X, y or sample_weight are not those of the fit; pass the same rows."
             )
-        used = np.flatnonzero(objective.weight > 0)
+        finite = np.isfinite(self.removal_effect_[:, 0])
+        used = np.flatnonzero((objective.weight > 0) & finite)
         order = used[np.argsort(self.removal_effect_[used, 0], kind="stable")]
         spread = np.linspace(0, len(order) - 1, min(n_rows, len(order))).round()
         chosen = np.unique(order[spread.astype(int)])
@@ -675,7 +476,15 @@ class PumaValuator(TransformerMixin, PumaMeta):
             refitted = refit.removal_effects(objective, measures, chosen)
         else:
             groups = check_groups(sensitive_features, len(weight))
-            refitted = self._refit_folds(objective, X, y, weight, groups, chosen)
+            refitted = valuing.refitted_effects(
+                objective,
+                (X, y, weight, groups),
+                self._folds,
+                self._splits_used,
+                self.criterion,
+                self.criterion_names_,
+                chosen,
+            )
         note = "" if objective.model.convex else "Refits of a network hold their noise."
         return InfluenceCheck(
             tuple(self.criterion_names_),
@@ -685,67 +494,11 @@ class PumaValuator(TransformerMixin, PumaMeta):
             note,
         )
 
-    def _refit_folds(self, objective, X, y, weight, groups, chosen):
-        out = np.zeros((len(chosen), len(self.criterion_names_)))
-        total = np.zeros(len(chosen))
-        for fold, (train, test) in zip(self._folds, self._splits_used, strict=True):
-            model = fold.model
-            take = rows.take_user
-            part = self._objective(model, take(X, train), take(y, train), weight[train])
-            measures = measures_of(
-                self.criterion,
-                model,
-                model.inputs(take(X, test)),
-                model.targets(take(y, test)),
-                weight[test],
-                None if groups is None else groups[test],
-            )
-            by_name = {m.name: m for m in measures}
-            measures = [by_name[name] for name in self.criterion_names_]
-            where = {row: i for i, row in enumerate(train)}
-            inside = [i for i, row in enumerate(chosen) if row in where]
-            index = np.array([where[chosen[i]] for i in inside], dtype=int)
-            effects = refit.removal_effects(part, measures, index)
-            scale = fold.share * part.total_weight / objective.total_weight
-            out[inside] += scale * effects
-            total[inside] += fold.share
-        return out / total[:, None]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.estimator_type = None
         tags.transformer_tags = transformer_tags()
         return tags
-
-
-@dataclass(frozen=True)
-class _Scored:
-    fold: Fold
-    psi: np.ndarray
-    effect: np.ndarray
-    leverage: np.ndarray | None
-    values: np.ndarray
-    distance: scores.Stationarity
-    solver: object
-    objective: Objective
-
-
-@dataclass(frozen=True)
-class _Result:
-    names: list
-    psi: np.ndarray
-    effect: np.ndarray
-    leverage: np.ndarray | None
-    values: np.ndarray
-    folds: list
-    splits: list | None
-    distance: scores.Stationarity
-    solver: object
-
-
-def _common_names(names):
-    """Names that every fold has, in the order of the first."""
-    return [name for name in names[0] if all(name in other for other in names)]
 
 
 def _has_index(X):
@@ -756,7 +509,8 @@ def _fingerprint(objective):
     """A few sums that change with any row, label or weight; no row can be read off."""
     n = len(objective.weight)
     wave = np.cos(np.arange(1, n + 1))
-    y = objective.y if objective.y.ndim == 1 else objective.y[:, 0]
+    y = objective.y
+    y = y if y.ndim == 1 else y @ np.cos(np.arange(y.shape[1]))
     z = objective.raw[:, 0]
     return np.array([n, wave @ z, wave @ y, wave @ objective.weight, np.abs(z).sum()])
 

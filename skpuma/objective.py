@@ -118,20 +118,37 @@ class Objective:
         theta = self.model.theta
         return data / self.total_weight + 0.5 * self.l2 @ (theta * theta)
 
-    def weighted_gradient(self, weight):
+    @cached_property
+    def penalty_rate(self):
+        """Share of the penalty's gradient in g_i, per row (n,).
+
+        0 for the kind "sum", whose penalty does not depend on the weights; 1 for
+        "mean", where a row takes its part of the penalty along; W / (w_i n) for
+        "count", where every row counts once whatever its weight.
+        """
+        kind = self.model.kind
+        if kind == "sum":
+            return np.zeros(len(self.weight))
+        if kind == "mean":
+            return np.ones(len(self.weight))
+        rate = np.zeros(len(self.weight))
+        used = self.weight > 0
+        rate[used] = self.total_weight / (self.weight[used] * self.record.n_rows)
+        return rate
+
+    def weighted_gradient(self, weight, rate=None):
         """``(1/W) sum_i weight_i g_i`` (p,), with g_i the share of row i in grad J.
 
-        For the kinds "mean" and "count" the share holds the row's part of the
-        penalty's gradient.
+        Parameters
+        ----------
+        weight : ndarray (n,)
+            May be signed.
+        rate : ndarray (n,), optional
+            `penalty_rate` under other weights than the objective's own.
         """
+        rate = self.penalty_rate if rate is None else rate
         total = self.model.vjp(self.X, weight[:, None] * self.residual)
-        kind = self.model.kind
-        if kind == "mean":
-            total = total + weight.sum() * self.record.l2 * self.model.theta
-        elif kind == "count":
-            share = _count_share(weight, self.weight) * self.total_weight
-            share /= self.record.n_rows
-            total = total + share * self.record.l2 * self.model.theta
+        total = total + (weight @ rate) * self.record.l2 * self.model.theta
         return total / self.total_weight
 
     def gradient(self):
@@ -141,18 +158,11 @@ class Objective:
 
     def row_gradients(self, index):
         """``w_i g_i / W`` of a few rows (len(index), p)."""
-        X = rows.take(self.X, index)
-        gradients = self.model.gradients(X, self.residual[index])
-        if self.model.kind != "sum":
-            gradients += self.record.l2 * self.model.theta
-        return gradients * (self.weight[index] / self.total_weight)[:, None]
+        gradients = self.model.gradients(rows.take(self.X, index), self.residual[index])
+        share = self.penalty_rate[index][:, None] * self.record.l2 * self.model.theta
+        weight = self.weight[index] / self.total_weight
+        return (gradients + share) * weight[:, None]
 
 
 def _effective(sample_weight, class_weights, y):
     return sample_weight if class_weights is None else sample_weight * class_weights[y]
-
-
-def _count_share(weight, base):
-    """Number of rows that `weight` stands for, when each row counts once."""
-    used = base > 0
-    return float((weight[used] / base[used]).sum())

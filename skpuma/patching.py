@@ -1,18 +1,19 @@
 """The patch: a path along which the marked rows lose their weight.
 
-``d theta / ds = H(theta, w+(s))^-1 (1/W) [sum_k w_k g_k - sum_j lambda_j w_j g_j]`` with
-the marked rows at weight ``w_k (1 - s)`` and re-weighted rows at ``w_j (1 + int
-lambda_j)``. psi, lambda and H are computed again at each step. The path ends at s = eta,
-where the marked rows are forgotten, where the target is lowest, or at the first point
-where a *measured* criterion reaches its delta. Convex models are corrected by Newton
-steps, so that for s <= 1 every point of the path is an optimum of its weights.
+``d theta / ds = H(theta, w+(s))^-1 (1/W) [sum_k w_k g_k - sum_j lambda_j w_j g_j]``
+with the marked rows at weight ``w_k (1 - s)`` and re-weighted rows at ``w_j (1 + int
+lambda_j)``. psi, lambda and H are computed again at each step. The path ends at
+s = eta, where the marked rows are forgotten, where the target is lowest, or at the
+first point where a *measured* criterion reaches its delta. Convex models are
+corrected by Newton steps, so that for s <= 1 every point of the path is an optimum of
+its weights.
 """
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from skpuma import reweighting, rows, scores
+from skpuma import reweighting, scores
 from skpuma.curvature import curvature_of
 from skpuma.curvature._gauss_newton import GaussNewton
 from skpuma.solvers import factor
@@ -38,7 +39,7 @@ class Settings:
     trust: float = 0.01
     reweight: bool = True
     side: str = "worse"
-    alpha: float = 1e-2
+    alpha: float = 0.8
     l1_ratio: float = 0.1
     max_weight: float = 1.0
     curvature: str = "auto"
@@ -93,7 +94,8 @@ class PatchResult:
         Measured criteria.
     history : list of State
     stopped_by : str
-        "eta", "forget_at", "target", "steps", "stalled", or "delta:<criterion>".
+        "eta", "forget_at", "target", "steps", "stalled", "nonfinite", or
+        "delta:<criterion>".
     """
 
     theta: np.ndarray
@@ -191,12 +193,12 @@ class Path:
 
     def _solver(self, objective, damping=None):
         settings = self.settings
-        part = self._curvature_part(objective)
+        part = self.curvature_part(objective)
         curvature = curvature_of(part, settings.curvature)
         damping = settings.damping if damping is None else damping
         return factor(curvature, settings.solver, damping)
 
-    def _curvature_part(self, objective):
+    def curvature_part(self, objective):
         """The rows that the curvature is taken over, scaled to the whole weight."""
         size = self.settings.curvature_rows
         used = np.flatnonzero(objective.weight > 0)
@@ -216,7 +218,7 @@ class Path:
         lam = self._compensation(objective, solver)
         base, marks = self.objective.weight, self.marks
         rate = np.where(marks.removed, base, -(lam + marks.extra) * base)
-        right = objective.weighted_gradient(rate)
+        right = objective.weighted_gradient(rate, self.objective.penalty_rate)
         return solver.solve(right).value, lam, solver
 
     def _compensation(self, objective, solver):
@@ -229,7 +231,7 @@ class Path:
         gradients = [
             self.measures[c].gradient(objective.model) for c in np.flatnonzero(bound)
         ]
-        S = solver.solve(np.stack(gradients, axis=1)).value
+        S = scores.solve_criteria(solver, np.stack(gradients, axis=1))
         used = np.flatnonzero(marks.candidates | moving)
         psi = scores.psi_matrix(objective.subset(used), S)
         weight = self.objective.weight
@@ -303,7 +305,8 @@ class Path:
 
     def _globalised(self, objective):
         """Newton with a line search, for a start far from the optimum."""
-        return scores.polish(objective, self._undamped, max_steps=100).model.theta
+        polished, _ = scores.polish(objective, self._undamped, max_steps=100)
+        return polished.model.theta
 
     def _undamped(self, objective):
         return self._solver(objective, damping="auto")
@@ -317,13 +320,15 @@ class Path:
         -------
         PatchResult
         """
-        if self.marks.empty:
+        if self.marks.empty or self.settings.eta == 0.0:
             return self._result([self.start], "eta")
+        if self._forgotten(self.start):
+            return self._result([self.start], "forget_at")
         if self.settings.steps == 1:
             return self._single_step()
         state = self.start
         if self.corrects and self.settings.polish:
-            polished = scores.polish(self.objective, self._undamped)
+            polished, _ = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
         trail, reason = [self.start], None
         directions = []
@@ -336,7 +341,7 @@ class Path:
             move = (state, direction, lam, solver)
             trial = self._trusted(move, h)
             reason = self._stop_reason(trial)
-            if reason in ("forget_at",) or reason and reason.startswith("delta"):
+            if reason is not None:
                 trial, reason = self._bisect(move, trial, reason)
             if trial is not None:
                 trail.append(trial)
@@ -401,7 +406,7 @@ class Path:
     def _stop_reason(self, trial):
         violated = self._violated(trial)
         if violated is not None:
-            return f"delta:{self.names[violated]}" if violated >= 0 else "delta:finite"
+            return f"delta:{self.names[violated]}" if violated >= 0 else "nonfinite"
         return "forget_at" if self._forgotten(trial) else None
 
     def _end_reason(self, trail):
@@ -436,7 +441,7 @@ class Path:
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
         state = self.start
         if self.model.convex and self.settings.polish:
-            polished = scores.polish(self.objective, self._undamped)
+            polished, _ = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
         direction, lam, solver = self._direction(state)
         move = (self.start, direction, lam, solver)
@@ -531,8 +536,3 @@ def default_curvature_rows(model, n):
     if model.n_parameters <= EXPLICIT_LIMIT:
         return min(n, NETWORK_CURVATURE_ROWS)
     return min(n, max(WOODBURY_LIMIT // model.n_outputs, 50))
-
-
-def count_rows(objective):
-    """Number of rows of an objective."""
-    return rows.count(objective.X)

@@ -7,15 +7,18 @@ With r the residual and J_j the derivative of row j's raw outputs (``doc/convent
 - ``sum_j w_j phi_j = H^-1 J.T (w * r)``: one adjoint pass and one solve.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from skpuma import rows
-from skpuma.utils.errors import SolverError
+from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 5
 UNREMOVABLE = 1e-8
+# Relative length of a step up to which the curvature of its start is kept.
+SAME_FACTOR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def stationarity(objective, solver, n_rows=500):
     return Stationarity(value, size, objective.model.gradient_tolerance())
 
 
-def polish(objective, make_solver, max_steps=MAX_POLISH, tolerance=1e-13):
+def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=1e-13):
     """Damped Newton steps to the optimum of a convex objective.
 
     Parameters
@@ -71,35 +74,65 @@ def polish(objective, make_solver, max_steps=MAX_POLISH, tolerance=1e-13):
     objective : Objective
     make_solver : callable
         Objective -> factored, undamped curvature.
+    solver : BaseSolver, optional
+        Factor at the start, if there is one already; a damped one is not used.
     max_steps : int
     tolerance : float
         Stop when the Newton decrement is below it, relative to |J|.
 
     Returns
     -------
-    Objective
+    objective : Objective
         At the last parameters that lowered J; the model handed in is not changed.
+    solver : BaseSolver or None
+        Factor of the last step, where that step was too short to change it.
     """
     value = objective.value()
+    if solver is not None and solver.damping > 0:
+        solver = None
     for _ in range(max_steps):
-        gradient = objective.gradient()
-        step = make_solver(objective).solve(gradient).value
+        solver = solver or make_solver(objective)
+        theta, gradient = objective.model.theta, objective.gradient()
+        step = solver.solve(gradient).value
         decrement = float(gradient @ step)
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
-            return objective.at(objective.model.theta - step)
+            short = np.linalg.norm(step) <= SAME_FACTOR * np.linalg.norm(theta)
+            return objective.at(theta - step), solver if short else None
         length, accepted = 1.0, None
         while length > 1e-6:
-            trial = objective.at(objective.model.theta - length * step)
+            trial = objective.at(theta - length * step)
             trial_value = trial.value()
             if trial_value <= value - 1e-4 * length * decrement:
                 accepted = trial
                 break
             length *= 0.5
         if accepted is None:
-            return objective
-        objective, value = accepted, trial_value
-    return objective
+            return objective, None
+        objective, value, solver = accepted, trial_value, None
+    return objective, None
+
+
+def solve_criteria(solver, gradients):
+    """``H^-1 grad C`` for every column of `gradients` (p, m).
+
+    Warns
+    -----
+    PatchWarning
+        If a criterion sees a direction that the objective does not (the shift that is
+        common to all classes of a softmax): its gradient there is left out.
+    """
+    basis = solver.null_space
+    if basis is not None:
+        outside = np.linalg.norm(basis.T @ gradients, axis=0)
+        if np.any(outside > 1e-8 * np.linalg.norm(gradients, axis=0)):
+            warnings.warn(
+                "A criterion changes when all raw outputs shift together, which the "
+                "model's own loss does not see; that part of it was left out.",
+                PatchWarning,
+                stacklevel=2,
+            )
+    return solver.solve(gradients).value
 
 
 def psi(model, X, residual, s):
@@ -110,15 +143,13 @@ def psi(model, X, residual, s):
 def psi_matrix(objective, S):
     """psi of the objective's rows for every column of S (p, m): shape (n, m).
 
-    For the kinds "mean" and "count" the share of the penalty's gradient is a constant
-    per criterion and is included.
+    For the kinds "mean" and "count" the share of the penalty's gradient is included.
     """
     model = objective.model
     columns = [psi(model, objective.X, objective.residual, s) for s in S.T]
     out = np.stack(columns, axis=1)
-    if model.kind != "sum":
-        out = out + (objective.record.l2 * model.theta) @ S
-    return out
+    share = (objective.record.l2 * model.theta) @ S
+    return out + objective.penalty_rate[:, None] * share
 
 
 def leverage_blocks(objective, solver):
@@ -197,6 +228,7 @@ def one_step_effects(objective, solver, measures):
     share = 0.0
     if model.kind != "sum":
         share = solver.solve(objective.record.l2 * model.theta).value
+    rate = scale * objective.penalty_rate
     bases = [measure.value(model) for measure in measures]
     movers = [measure.mover(model) for measure in measures]
     for block, _, solved, A in leverage_blocks(objective, solver):
@@ -208,7 +240,7 @@ def one_step_effects(objective, solver, measures):
         bracket[~removable] = np.eye(k)
         moved = np.linalg.solve(bracket, objective.residual[block][:, :, None])[:, :, 0]
         delta = np.einsum("nkp,nk->np", solved, moved) * scale[block][:, None]
-        delta = delta + scale[block][:, None] * share
+        delta = delta + rate[block][:, None] * share
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
             effects[block, c] = mover(delta) - base
         effects[block][~removable] = np.nan

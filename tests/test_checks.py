@@ -242,7 +242,7 @@ def test_check_criterion_rejects_what_is_no_sample():
     z, y = np.zeros((3, 1)), np.array([0, 1, 1])
     with pytest.raises(ValueError, match="negative"):
         checks.check_criterion("brier_score", z, y, sample_weight=[1, 1, -1])
-    with pytest.raises(ValueError, match="groups has 2 rows"):
+    with pytest.raises(ValueError, match="groups has"):
         checks.check_criterion("demographic_parity", z, y, groups=["a", "b"])
 
 

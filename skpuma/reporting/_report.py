@@ -8,6 +8,9 @@ import numpy as np
 
 from skpuma.reporting import _html
 
+# A smaller extra weight is the solver's rounding.
+REWEIGHTED = 1e-6
+
 
 @dataclass(frozen=True)
 class PatchReport:
@@ -39,6 +42,7 @@ class PatchReport:
         90th percentile of one row's displacement.
     scores : dict
         name -> (before, after) of plain scores on the rows that measure the criteria.
+    task : {"classification", "regression"}
     """
 
     criteria: tuple
@@ -57,6 +61,7 @@ class PatchReport:
     target: tuple | None = None
     stationarity: float = 0.0
     scores: dict = field(default_factory=dict)
+    task: str = "classification"
 
     @property
     def change(self):
@@ -103,22 +108,38 @@ class PatchReport:
 
     @property
     def _forgetting_name(self):
-        return "marked rows: p(label) or relative error"
+        if self.task == "classification":
+            return "p(label) of the marked rows"
+        return "relative squared error of the marked rows"
 
     @property
     def headline(self):
-        """One sentence."""
+        """One sentence: what was done, and what ended it."""
         parts = []
         if self.n_removed:
-            parts.append(f"{self.n_removed} rows removed (s = {self.s:.3g})")
+            share = f"{min(self.s, 1.0):.0%} of their weight taken"
+            beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
+            parts.append(f"{self.n_removed} rows removed ({share}{beyond})")
         if self.n_upweighted:
             parts.append(f"{self.n_upweighted} rows up-weighted")
         if self.n_reweighted:
             parts.append(f"{self.n_reweighted} rows re-weighted to compensate")
-        text = ", ".join(parts) or "nothing was marked: the model is unchanged"
+        if not parts:
+            return "nothing was marked: the model is unchanged."
+        return f"{', '.join(parts)}; {self._ending}."
+
+    @property
+    def _ending(self):
         if self.bound is not None:
-            return f"{text}; delta of {self.bound} ended the patch."
-        return f"{text}; ended by {self.stopped_by}." if parts else f"{text}."
+            return f"ended by the delta of {self.bound}"
+        return {
+            "eta": "all that eta asked for",
+            "forget_at": "ended where the marked rows are forgotten",
+            "target": "ended where the target is lowest",
+            "stalled": "ended early: the marked rows have no influence left",
+            "steps": "ended early: too many steps",
+            "nonfinite": "ended early: the outputs stopped being finite",
+        }[self.stopped_by]
 
     def __str__(self):
         frame = self.to_frame()
@@ -158,3 +179,60 @@ class PatchReport:
         else:
             raise ValueError(f"Cannot save to {path.name}: use .html, .csv or .json.")
         path.write_text(text, encoding="utf-8")
+
+
+def report_of(result, measures, target, settings, marks, measured_on, distance, scores):
+    """The report of a walked path.
+
+    Parameters
+    ----------
+    result : PatchResult
+    measures : list of Measure
+    target : Measure or None
+    settings : patching.Settings
+    marks : patching.Marks
+    measured_on : str
+    distance : float
+        Stationarity before the patch.
+    scores : dict
+        name -> (before, after).
+    """
+    first, last = result.history[0], result.history[-1]
+    classification = measures[0].y.ndim == 1
+    return PatchReport(
+        criteria=tuple(measure.name for measure in measures),
+        before=result.before,
+        after=result.after,
+        delta=settings.delta,
+        side=settings.side,
+        measured_on=measured_on,
+        n_removed=int(marks.removed.sum()),
+        n_upweighted=int((marks.extra > 0).sum()),
+        n_reweighted=int((result.lam > REWEIGHTED).sum()),
+        s=float(result.s),
+        stopped_by=result.stopped_by,
+        forgetting_before=first.forgetting,
+        forgetting_after=last.forgetting,
+        target=None if target is None else (target.name, first.target, last.target),
+        stationarity=float(distance),
+        scores=scores,
+        task="classification" if classification else "regression",
+    )
+
+
+def history_of(result, measures, target):
+    """The points of a walked path as a DataFrame: s, criteria, target, forgetting."""
+    import pandas as pd
+
+    rows = []
+    for state in result.history:
+        row = {"s": state.s}
+        values = zip(measures, state.values, strict=True)
+        row.update({measure.name: value for measure, value in values})
+        if target is not None:
+            row[f"{target.name} (target)"] = state.target
+        if state.forgetting is not None:
+            row["forgetting"] = state.forgetting
+        row["n_reweighted"] = int((state.lam > REWEIGHTED).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from skpuma.utils._registry import load
+from skpuma.utils.errors import SolverError
 
 # cvxpy takes about a second for this many entries; the dual Newton a few hundredths.
 CVXPY_LIMIT = 30_000
+KKT_LIMIT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def solve(
     delta,
     *,
     side="worse",
-    alpha=1e-2,
+    alpha=0.8,
     l1_ratio=0.1,
     max_weight=1.0,
     solver="auto",
@@ -107,11 +109,29 @@ def solve(
     problem = build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight)
     if problem is None:
         return np.zeros(len(weight))
+    names = [solver]
     if solver == "auto":
         small = problem.A.size <= CVXPY_LIMIT
-        solver = "cvxpy" if small or problem.l2 == 0.0 else "dual"
-    lam = load(f"skpuma.reweighting._{solver}:solve_{solver}")(problem)
-    return np.clip(lam, 0.0, max_weight)
+        names = ["cvxpy", "dual"] if small else ["dual", "cvxpy"]
+        if problem.l2 == 0.0:
+            names = ["cvxpy"]
+    failure = None
+    for name in names:
+        try:
+            lam = load(f"skpuma.reweighting._{name}:solve_{name}")(problem)
+        except SolverError as error:
+            failure = error
+            continue
+        lam = np.clip(lam, 0.0, max_weight)
+        residual = problem.kkt_residual(lam)
+        if residual <= KKT_LIMIT:
+            return lam
+        failure = SolverError(
+            f"The weights lambda are not optimal ({name}: KKT residual "
+            f"{residual:.1e}). Use a larger alpha or a smaller l1_ratio, or put the "
+            "criteria on comparable scales by their deltas."
+        )
+    raise failure
 
 
 def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):

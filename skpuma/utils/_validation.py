@@ -48,17 +48,17 @@ def check_groups(groups, n, name="sensitive_features"):
     """
     if groups is None:
         return None
+    import pandas as pd
+
     values = np.asarray(groups)
-    if values.ndim == 2:
-        columns = values.astype(str)
-        values = np.array(["|".join(row) for row in columns])
-    if values.shape != (n,):
-        raise ValueError(f"{name} has {len(values)} rows, X has {n}.")
-    missing = values != values if values.dtype.kind in "fcO" else np.zeros(n, bool)
-    if np.any(missing) or (values.dtype == object and any(v is None for v in values)):
+    if values.ndim not in (1, 2) or len(values) != n:
+        raise ValueError(f"{name} has shape {values.shape}, X has {n} rows.")
+    if pd.isna(values).any():
         raise ValueError(
             f"{name} has missing values: fill them, for instance with 'unknown'."
         )
+    if values.ndim == 2:
+        return np.array(["|".join(row) for row in values.astype(str)])
     return values.astype(str) if values.dtype == object else values
 
 
@@ -75,7 +75,7 @@ def check_mask(mask, n, X=None, name="marked"):
     """
     if mask is None:
         return np.zeros(n, dtype=bool)
-    _check_same_index(mask, X, name)
+    check_same_index(mask, X, name)
     values = np.asarray(mask)
     if values.dtype == object and all(isinstance(v, (bool, np.bool_)) for v in values):
         values = values.astype(bool)
@@ -113,6 +113,8 @@ def rows_of(selection, n, X=None, name="remove"):
     ):
         return check_mask(selection, n, X, name)
     values = np.atleast_1d(values)
+    if values.ndim > 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}.")
     if values.size == 0:
         return np.zeros(n, dtype=bool)
     index = labels_of(X)
@@ -171,7 +173,13 @@ def _once(positions, n, name):
     return mask
 
 
-def _check_same_index(series, X, name):
+def check_same_index(series, X, name):
+    """Refuse a Series whose index is not that of X.
+
+    Raises
+    ------
+    ValueError
+    """
     index, of_X = getattr(series, "index", None), getattr(X, "index", None)
     if hasattr(index, "equals") and hasattr(of_X, "equals") and not index.equals(of_X):
         raise ValueError(

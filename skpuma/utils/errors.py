@@ -1,5 +1,8 @@
 """The exceptions and warnings of skpuma, so that user code can catch them by name."""
 
+import sys
+import warnings
+
 import numpy as np
 
 
@@ -25,3 +28,11 @@ class LeverageWarning(UserWarning):
 
 class PatchWarning(UserWarning):
     """The patch is well defined, but not what a user would expect unless told."""
+
+
+def warn(message, category):
+    """Warn at the line of the caller's code, however deep inside skpuma we are."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("skpuma."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

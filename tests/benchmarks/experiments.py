@@ -44,10 +44,17 @@ def radial(seeds=10):
         good = int(((marked <= 0.05) & (rest >= -0.005)).sum())
         value = f"{good} of {seeds}"
         out.append(
-            (f"Radial, {activation}: seeds that hold", value, ">= 9 of 10", good >= 0.9 * seeds)
+            (
+                f"Radial, {activation}: seeds that hold",
+                value,
+                ">= 9 of 10",
+                good >= 0.9 * seeds,
+            )
         )
         value = f"{marked.max():.3f}, {rest.min():+.4f}"
-        out.append(("  worst marked accuracy, worst change of the rest", value, "-", None))
+        out.append(
+            ("  worst marked accuracy, worst change of the rest", value, "-", None)
+        )
     return out
 
 
@@ -87,11 +94,36 @@ def moons(seeds=10):
     good = int(((ratio <= 0.25) & (drop <= 0.005)).sum())
     return [
         ("two moons: seeds that hold", f"{good} of {seeds}", "all", good == seeds),
-        ("test ECE after / before: mean, worst", f"{ece1.mean() / ece0.mean():.3f}, {ratio.max():.3f}", "<= 0.25", bool(ratio.max() <= 0.25)),
-        ("accuracy lost: mean, worst", f"{drop.mean():+.4f}, {drop.max():+.4f}", "<= 0.005", bool(drop.max() <= 0.005)),
-        ("  test ECE before, after", f"{ece0.mean():.4f}, {ece1.mean():.4f}", "-", None),
-        ("  test NLL before, after", f"{nll0.mean():.3f}, {nll1.mean():.3f}", "-", None),
-        ("  flips among the 100 removed; seconds per patch", f"{100 * precision.mean():.0f}; {np.median(seconds):.1f}", "-", None),
+        (
+            "test ECE after / before: mean, worst",
+            f"{ece1.mean() / ece0.mean():.3f}, {ratio.max():.3f}",
+            "<= 0.25",
+            bool(ratio.max() <= 0.25),
+        ),
+        (
+            "accuracy lost: mean, worst",
+            f"{drop.mean():+.4f}, {drop.max():+.4f}",
+            "<= 0.005",
+            bool(drop.max() <= 0.005),
+        ),
+        (
+            "  test ECE before, after",
+            f"{ece0.mean():.4f}, {ece1.mean():.4f}",
+            "-",
+            None,
+        ),
+        (
+            "  test NLL before, after",
+            f"{nll0.mean():.3f}, {nll1.mean():.3f}",
+            "-",
+            None,
+        ),
+        (
+            "  flips among the 100 removed; seconds per patch",
+            f"{100 * precision.mean():.0f}; {np.median(seconds):.1f}",
+            "-",
+            None,
+        ),
     ]
 
 
@@ -162,7 +194,12 @@ def adult(seeds=5):
         out += [
             (f"Adult, {name}: parity gap after / before", f"{ratio:.3f}", goal, holds),
             ("accuracy lost", f"{drop:+.4f}", "<= 0.01", bool(drop <= 0.01)),
-            ("seconds after the fit", f"{np.max(seconds):.1f}", "<= 5", bool(np.max(seconds) <= 5)),
+            (
+                "seconds after the fit",
+                f"{np.max(seconds):.1f}",
+                "<= 5",
+                bool(np.max(seconds) <= 5),
+            ),
             ("  parity gap before, after", f"{a[0]:.4f}, {b[0]:.4f}", "-", None),
             ("  TPR gap before, after", f"{a[1]:.4f}, {b[1]:+.4f}", "-", None),
             ("  FPR gap before, after", f"{a[2]:.4f}, {b[2]:+.4f}", "-", None),

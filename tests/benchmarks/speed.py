@@ -43,9 +43,19 @@ def psi_speed():
 
     floor, off, on = _median([machine, fit(False), fit(True)])
     return [
-        ("psi / (X.T D X + one pass), polish off", f"{off / floor:.2f}", "<= 3", off / floor <= 3),
+        (
+            "psi / (X.T D X + one pass), polish off",
+            f"{off / floor:.2f}",
+            "<= 3",
+            off / floor <= 3,
+        ),
         ("  polish on", f"{on / floor:.2f}", "-", None),
-        ("  milliseconds: machine, off, on", f"{1e3 * floor:.0f}, {1e3 * off:.0f}, {1e3 * on:.0f}", "-", None),
+        (
+            "  milliseconds: machine, off, on",
+            f"{1e3 * floor:.0f}, {1e3 * off:.0f}, {1e3 * on:.0f}",
+            "-",
+            None,
+        ),
     ]
 
 
@@ -56,9 +66,21 @@ def import_cost():
         "import skpuma",
         "from skpuma import PumaPatcher, PumaValuator",
     ]
-    runs = [lambda c=c: subprocess.run([sys.executable, "-c", c], check=True) for c in codes]
+    runs = [
+        lambda c=c: subprocess.run([sys.executable, "-c", c], check=True) for c in codes
+    ]
     sklearn, package, estimators = _median(runs, repeats=7)
     return [
-        ("import skpuma / import sklearn.linear_model", f"{package / sklearn:.2f}", "<= 1.2", package / sklearn <= 1.2),
-        ("  with PumaPatcher and PumaValuator", f"{estimators / sklearn:.2f}", "<= 1.2", estimators / sklearn <= 1.2),
+        (
+            "import skpuma / import sklearn.linear_model",
+            f"{package / sklearn:.2f}",
+            "<= 1.2",
+            package / sklearn <= 1.2,
+        ),
+        (
+            "  with PumaPatcher and PumaValuator",
+            f"{estimators / sklearn:.2f}",
+            "<= 1.2",
+            estimators / sklearn <= 1.2,
+        ),
     ]

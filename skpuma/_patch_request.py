@@ -1,0 +1,362 @@
+"""What a call of `PumaPatcher.patch` asks for, checked, and how it is carried out.
+
+Everything that can be refused is refused here, before the estimator changes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skpuma import patching, scores
+from skpuma._meta import criterion_rows, warn_if_not_stationary
+from skpuma.criteria import measures_of
+from skpuma.curvature import curvature_of
+from skpuma.objective import Objective
+from skpuma.reporting import PatchReport, history_of, report_of
+from skpuma.solvers import factor
+from skpuma.utils._validation import (
+    check_groups,
+    check_number,
+    check_same_index,
+    rows_of,
+)
+from skpuma.utils.errors import DeltaReachedWarning, PatchWarning, warn
+
+BOUNDED_DELTA = 0.01
+RELATIVE_DELTA = 0.01
+
+
+@dataclass(frozen=True)
+class Request:
+    """A patch that may be walked.
+
+    Attributes
+    ----------
+    objective : Objective
+        At the model before the patch.
+    marks : patching.Marks
+    measures : list of Measure
+    target : Measure or None
+    settings : patching.Settings
+    rows_of_C : (X, y, weight, groups)
+        Prepared rows that measure the criteria.
+    measured_on : str
+    """
+
+    objective: Objective
+    marks: patching.Marks
+    measures: list
+    target: object
+    settings: patching.Settings
+    rows_of_C: tuple
+    measured_on: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a patch changes on the estimator.
+
+    Attributes
+    ----------
+    estimator : estimator or None
+        Patched; None if nothing was marked.
+    factor : ndarray (n,)
+        Weights after the patch, relative to those before.
+    lam : ndarray (n,)
+    report : PatchReport
+    history : DataFrame
+    stationarity : float
+    """
+
+    estimator: object
+    factor: np.ndarray
+    lam: np.ndarray
+    report: PatchReport
+    history: object
+    stationarity: float
+
+
+def check_parameters(p):
+    """Refuse constructor parameters that make no sense, given as a dict.
+
+    Raises
+    ------
+    ValueError, TypeError
+    """
+    if p["side"] not in ("worse", "both"):
+        raise ValueError(f"side={p['side']!r} is neither 'worse' nor 'both'.")
+    check_number(p["eta"], "eta", low=0.0, infinite=True)
+    check_number(p["trust"], "trust", low=0.0, strict_low=True)
+    check_number(p["alpha"], "alpha", low=0.0, high=1.0)
+    check_number(p["l1_ratio"], "l1_ratio", low=0.0, high=1.0)
+    check_number(p["max_weight"], "max_weight", low=0.0, strict_low=True)
+    if p["damping"] != "auto":
+        check_number(p["damping"], "damping", low=0.0)
+    if p["polish"] not in ("auto", True, False):
+        raise ValueError(f"polish={p['polish']!r} is not 'auto', True or False.")
+    steps = p["steps"]
+    if steps != "auto" and (not isinstance(steps, (int, np.integer)) or steps < 1):
+        raise ValueError(f"steps={steps!r} is neither 'auto' nor an int >= 1.")
+    if np.isinf(p["eta"]) and p["forget_at"] is None and p["target"] is None:
+        raise ValueError(
+            "eta=inf has no end of its own: set forget_at= or target=, or a finite eta."
+        )
+    if np.isinf(p["eta"]) and steps != "auto":
+        raise ValueError("eta=inf needs steps='auto'.")
+    for delta in p["delta"] if isinstance(p["delta"], (list, tuple)) else [p["delta"]]:
+        if not (isinstance(delta, str) and delta == "auto"):
+            check_number(delta, "delta", low=0.0, infinite=True)
+    if p["forget_at"] is not None:
+        check_number(p["forget_at"], "forget_at", low=0.0, strict_low=True)
+
+
+def prepare(p, objective, X, mask, extra, weight, groups, validation):
+    """Check and bind everything that a patch needs.
+
+    Parameters
+    ----------
+    p : dict
+        Constructor parameters of the patcher.
+    objective : Objective
+    X : the user's rows, for labels of their index
+    mask : ndarray of bool (n,)
+        Rows to remove.
+    extra : ndarray (n,)
+        Extra relative weights.
+    weight : ndarray (n,)
+        The user's weights, without class weights.
+    groups : array-like (n,) or None
+        Sensitive feature of the rows of X.
+    validation : (X_val, y_val, sample_weight_val, sensitive_features_val)
+
+    Returns
+    -------
+    Request
+    """
+    model, n = objective.model, len(objective.weight)
+    groups = check_groups(groups, n)
+    _check_marked(model, objective, mask)
+    if p["forget_at"] is not None:
+        _check_forget_at(model, p["forget_at"])
+    if all(part is None for part in validation):
+        keep = ~mask & (objective.weight > 0)
+        part = objective.subset(keep)
+        own_groups = None if groups is None else groups[keep]
+        rows_of_C = (part.X, part.y, weight[keep], own_groups)
+        measured_on = f"the {int(keep.sum())} unmarked training rows"
+    else:
+        rows_of_C = criterion_rows(model, *validation)
+        measured_on = f"{len(rows_of_C[1])} validation rows"
+    measures = measures_of(p["criterion"], model, *rows_of_C)
+    target = None
+    if p["target"] is not None:
+        found = measures_of(p["target"], model, *rows_of_C)
+        if len(found) > 1:
+            raise ValueError("target must be a single criterion without `by`.")
+        target = found[0]
+    candidates = ~mask & (objective.weight > 0)
+    if p["candidates"] is not None:
+        candidates &= rows_of(p["candidates"], n, X, "candidates")
+    return Request(
+        objective=objective,
+        marks=patching.Marks(mask, extra, candidates),
+        measures=measures,
+        target=target,
+        settings=_settings(p, model, _deltas(p, model, measures, rows_of_C), n),
+        rows_of_C=rows_of_C,
+        measured_on=measured_on,
+    )
+
+
+def carry_out(request, moved_before=False):
+    """Walk the path of a request.
+
+    Parameters
+    ----------
+    request : Request
+    moved_before : bool
+        Whether earlier patches have left the optimum of J, so that the model cannot
+        be at it now.
+
+    Returns
+    -------
+    Outcome
+
+    Warns
+    -----
+    DeltaReachedWarning, StationarityWarning, PatchWarning
+    """
+    objective, marks = request.objective, request.marks
+    model = objective.model
+    path = patching.Path(
+        objective, marks, request.measures, request.settings, request.target
+    )
+    distance = 0.0 if marks.empty else _stationarity(request, path, moved_before)
+    result = path.walk()
+    plain = {}
+    if model.loss.classification:
+        both = model, model.at(result.theta)
+        plain["accuracy"] = tuple(_accuracy(one, *request.rows_of_C) for one in both)
+    report = report_of(
+        result,
+        request.measures,
+        request.target,
+        request.settings,
+        marks,
+        request.measured_on,
+        distance,
+        plain,
+    )
+    _announce(report, request.settings.eta)
+    return Outcome(
+        estimator=None if marks.empty else model.with_theta(result.theta),
+        factor=result.factor,
+        lam=result.lam,
+        report=report,
+        history=history_of(result, request.measures, request.target),
+        stationarity=distance,
+    )
+
+
+def extra_weight(upweight, n, X):
+    """Extra relative weight (n,) from a mask, a selection, or a float vector.
+
+    Raises
+    ------
+    ValueError
+    """
+    if upweight is None:
+        return np.zeros(n)
+    values = np.asarray(upweight)
+    if values.dtype.kind == "f" and values.size:
+        check_same_index(upweight, X, "upweight")
+        if values.shape != (n,):
+            raise ValueError(f"upweight has shape {values.shape}, X has {n} rows.")
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError("upweight must be finite and not negative.")
+        return values.astype(float)
+    return rows_of(upweight, n, X, "upweight").astype(float)
+
+
+def _settings(p, model, deltas, n):
+    sampled = p["curvature_rows"]
+    if sampled == "auto":
+        sampled = patching.default_curvature_rows(model, n)
+    elif sampled is not None:
+        sampled = int(check_number(sampled, "curvature_rows", low=1))
+    seed = 0
+    if p["random_state"] is not None:
+        seed = int(check_random_state(p["random_state"]).randint(2**31 - 1))
+    same = ("forget_at", "steps", "trust", "reweight", "side", "alpha", "l1_ratio")
+    same += ("max_weight", "curvature", "solver", "damping")
+    return patching.Settings(
+        delta=deltas,
+        eta=float(p["eta"]),
+        polish=bool(p["polish"]),
+        curvature_rows=sampled,
+        seed=seed,
+        **{name: p[name] for name in same},
+    )
+
+
+def _deltas(p, model, measures, rows_of_C):
+    """One bound per measure; a list counts criteria, whose parts share theirs."""
+    criteria = p["criterion"]
+    if not isinstance(criteria, (list, tuple)):
+        criteria = [criteria]
+    if isinstance(p["delta"], (list, tuple)):
+        given = list(p["delta"])
+        if len(given) == len(criteria) < len(measures):
+            parts = [len(measures_of(one, model, *rows_of_C)) for one in criteria]
+            given = np.repeat(np.array(given, dtype=object), parts)
+        elif len(given) != len(measures):
+            raise ValueError(
+                f"delta has {len(given)} values for {len(criteria)} criteria with "
+                f"{len(measures)} rows: {[m.name for m in measures]}."
+            )
+    else:
+        given = [p["delta"]] * len(measures)
+    deltas = []
+    for delta, measure in zip(given, measures, strict=True):
+        if isinstance(delta, str):
+            value = abs(measure.value(model))
+            delta = BOUNDED_DELTA if measure.bounded else RELATIVE_DELTA * value
+        deltas.append(float(delta))
+    return np.array(deltas)
+
+
+def _stationarity(request, path, moved_before):
+    objective, settings = request.objective, request.settings
+    curvature = curvature_of(path.curvature_part(objective), settings.curvature)
+    solver = factor(curvature, settings.solver, settings.damping)
+    distance = scores.stationarity(objective, solver)
+    model = objective.model
+    advice = (
+        "the patch moves it by the change of the weights only. Train longer, with "
+        "solver='lbfgs' or a smaller tol, for a patch that is closer to a refit"
+    )
+    # Convex models are corrected: their distance needs no advice, only other rows do.
+    warn_if_not_stationary(distance, model.convex, advice, moved_before)
+    return distance.value
+
+
+def _announce(report, eta):
+    """Warnings about a patch, while they may still be turned into errors."""
+    if report.bound is not None:
+        warn(
+            f"{report.bound} reached its delta at s = {report.s:.3g} of eta = "
+            f"{eta:g}: the largest feasible patch was kept. Allow a larger delta, "
+            "mark fewer rows, or re-weight more freely (max_weight, alpha).",
+            DeltaReachedWarning,
+        )
+    elif report.stopped_by in ("stalled", "steps", "nonfinite"):
+        warn(
+            f"The path ended ({report.stopped_by}) at s = {report.s:.3g} before its "
+            "goal: the marked rows have no influence left to take away, or trust is "
+            "too small.",
+            PatchWarning,
+        )
+
+
+def _check_marked(model, objective, mask):
+    """Refuse a removal that leaves nothing to learn from."""
+    left = ~mask & (objective.weight > 0)
+    if not left.any():
+        raise ValueError(
+            "All rows are marked: there is nothing left to learn from. Mark fewer."
+        )
+    if model.classes is None or not mask.any():
+        return
+    present = np.unique(objective.y[objective.weight > 0])
+    vanished = np.setdiff1d(present, objective.y[left])
+    if not len(vanished):
+        return
+    names = model.classes[vanished].tolist()
+    if len(model.classes) == 2:
+        raise ValueError(
+            f"Class {names[0]!r} would vanish with the marked rows: a binary model has "
+            "nothing left to separate. Keep some of its rows."
+        )
+    warn(
+        f"Classes {names} vanish with the marked rows; the model keeps their outputs.",
+        PatchWarning,
+    )
+
+
+def _check_forget_at(model, forget_at):
+    if model.loss.classification and not forget_at < 1.0:
+        raise ValueError(
+            f"forget_at={forget_at} must be below 1 for a classifier: it is the mean "
+            "predicted probability of the marked rows' labels."
+        )
+    if not model.loss.classification and forget_at < 1.0:
+        raise ValueError(
+            f"forget_at={forget_at} must be at least 1 for a regressor: it is the mean "
+            "squared error of the marked rows relative to the others."
+        )
+
+
+def _accuracy(model, X, y, weight, groups):
+    predicted = model.loss.predict(model.raw(X)).argmax(axis=1)
+    return float(np.average(predicted == y, weights=weight))
