@@ -61,8 +61,10 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaDebugger
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> debugger = PumaDebugger(max_removed=0.05, random_state=0).fit(X, y)
     >>> list(debugger.issues_["action"].unique())
     ['removed']

@@ -25,6 +25,11 @@ from skpuma.utils.errors import DeltaReachedWarning, PatchWarning, warn
 
 BOUNDED_DELTA = 0.01
 RELATIVE_DELTA = 0.01
+EARLY_ENDS = {
+    "stalled": "the marked rows have no influence left to take away",
+    "steps": "it took too many steps, so trust may be too small",
+    "nonfinite": "beyond it the outputs or a criterion are not finite",
+}
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,16 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
     _check_marked(model, objective, mask)
     if p["forget_at"] is not None:
         _check_forget_at(model, p["forget_at"])
+        if (
+            np.isinf(p["eta"])
+            and p["target"] is None
+            and not mask.any()
+            and extra.any()
+        ):
+            raise ValueError(
+                "eta=inf with forget_at ends where removed rows are forgotten, but "
+                "rows are up-weighted only: set target=, or a finite eta."
+            )
     if all(part is None for part in validation):
         keep = ~mask & (objective.weight > 0)
         part = objective.subset(keep)
@@ -310,11 +325,10 @@ def _announce(report, eta):
             "mark fewer rows, or re-weight more freely (max_weight, alpha).",
             DeltaReachedWarning,
         )
-    elif report.stopped_by in ("stalled", "steps", "nonfinite"):
+    elif report.stopped_by in EARLY_ENDS:
         warn(
-            f"The path ended ({report.stopped_by}) at s = {report.s:.3g} before its "
-            "goal: the marked rows have no influence left to take away, or trust is "
-            "too small.",
+            f"The path ended at s = {report.s:.3g} before its goal: "
+            f"{EARLY_ENDS[report.stopped_by]}.",
             PatchWarning,
         )
 

@@ -108,8 +108,10 @@ class PumaValuator(TransformerMixin, PumaMeta):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaValuator
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> valuator = PumaValuator(criterion="log_loss", random_state=0).fit(X, y)
     >>> valuator.psi_.shape
     (150, 1)

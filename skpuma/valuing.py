@@ -32,13 +32,13 @@ class Settings:
         )
 
     def undamped(self, objective):
-        """The curvature of Newton steps and of leverage, damped only if singular."""
+        """The true curvature of Newton steps and leverage, damped only if singular."""
         if self.effect == "one_step" and self.solver == "cg":
             raise SolverError(
                 "effect='one_step' needs explicit curvature: use solver='cholesky' or "
                 "effect='linear'."
             )
-        return factor(curvature_of(objective, self.curvature), self.solver, "auto")
+        return factor(curvature_of(objective), self.solver, "auto")
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,10 @@ def with_validation_rows(objective, validation, settings):
     solver = settings.factored(objective)
     distance = scores.stationarity(objective, solver)
     if settings.polish and objective.model.convex:
-        objective, polished = scores.polish(objective, settings.undamped, solver)
+        true = solver if settings.curvature != "fisher" else None
+        objective, polished = scores.polish(objective, settings.undamped, true)
         usable = polished is not None and settings.damping in ("auto", polished.damping)
-        solver = polished if usable else settings.factored(objective)
+        solver = polished if true and usable else settings.factored(objective)
     model = objective.model
     gradients = np.stack([m.gradient(model) for m in measures], axis=1)
     S = scores.solve_criteria(solver, gradients)

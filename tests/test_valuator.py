@@ -627,6 +627,15 @@ def test_a_loose_tolerance_is_polished_away():
     assert np.corrcoef(raw.psi_[:, 0], tight.psi_[:, 0])[0, 1] < 0.99
 
 
+def test_polish_ends_at_the_optimum_whatever_the_curvature_of_psi():
+    X, y, val = parts(*data.breast_cancer(), n=400)
+    psi = {}
+    for model in (LogisticRegression(), LogisticRegression(**data.TIGHT)):
+        valuator = PumaValuator(model, curvature="fisher").fit(X, y, **val)
+        psi[model.solver] = valuator.psi_
+    np.testing.assert_allclose(psi["lbfgs"], psi["newton-cholesky"], rtol=1e-6)
+
+
 @pytest.mark.parametrize("tol", [1e-4, 1e-2])
 def test_other_weights_are_not_a_loose_tolerance(tol):
     X, y, val = parts(*data.breast_cancer(), n=400)

@@ -1,6 +1,7 @@
 """Curvature of an objective: which matrix stands for the second derivative."""
 
 from skpuma.curvature._base import Curvature
+from skpuma.curvature._gauss_newton import GaussNewton
 
 CURVATURES = {
     "fisher": "skpuma.curvature._fisher:Fisher",
@@ -8,7 +9,7 @@ CURVATURES = {
     "hessian": "skpuma.curvature._hessian:Hessian",
 }
 
-__all__ = ["CURVATURES", "Curvature", "curvature_of"]
+__all__ = ["CURVATURES", "Curvature", "GaussNewton", "curvature_of"]
 
 
 def curvature_of(objective, kind="auto", damping=0.0):

@@ -1,6 +1,6 @@
 """Solvers: factor a curvature once, solve for many right-hand sides."""
 
-from skpuma.solvers._auto import factor
+from skpuma.solvers._auto import EXPLICIT_LIMIT, WOODBURY_LIMIT, factor
 from skpuma.solvers._base import BaseSolver, Solution
 
 SOLVERS = {
@@ -10,4 +10,11 @@ SOLVERS = {
     "woodbury": "skpuma.solvers._woodbury:Woodbury",
 }
 
-__all__ = ["SOLVERS", "BaseSolver", "Solution", "factor"]
+__all__ = [
+    "EXPLICIT_LIMIT",
+    "SOLVERS",
+    "WOODBURY_LIMIT",
+    "BaseSolver",
+    "Solution",
+    "factor",
+]

@@ -79,7 +79,7 @@ def probabilities(z):
 
 def bound(criterion, k):
     """The criterion with the loss that its raw outputs come from."""
-    from skpuma.checks import _default_loss
+    from skpuma.checks._criterion import _default_loss
 
     z, y = raw_and_targets(k)
     return criterion.for_loss(_default_loss(z, y))

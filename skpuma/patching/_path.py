@@ -1,23 +1,14 @@
-"""The patch: a path along which the marked rows lose their weight.
+"""Walking the path: directions, steps, corrections, and where it ends."""
 
-``d theta / ds = H(theta, w+(s))^-1 (1/W) [sum_k w_k g_k - sum_j lambda_j w_j g_j]``
-with the marked rows at weight ``w_k (1 - s)`` and re-weighted rows at ``w_j (1 + int
-lambda_j)``. psi, lambda and H are computed again at each step. The path ends at
-s = eta, where the marked rows are forgotten, where the target is lowest, or at the
-first point where a *measured* criterion reaches its delta. Convex models are
-corrected by Newton steps, so that for s <= 1 every point of the path is an optimum of
-its weights.
-"""
-
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from skpuma import reweighting, scores
-from skpuma.curvature import curvature_of
-from skpuma.curvature._gauss_newton import GaussNewton
-from skpuma.solvers import factor
-from skpuma.solvers._auto import EXPLICIT_LIMIT, WOODBURY_LIMIT
+from skpuma.curvature import GaussNewton, curvature_of
+from skpuma.patching._forgetting import forgotten
+from skpuma.patching._records import PatchResult, State
+from skpuma.solvers import EXPLICIT_LIMIT, WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
@@ -26,86 +17,6 @@ GOLDEN_STEPS = 8
 PATIENCE = 3
 NETWORK_CURVATURE_ROWS = 1000
 BEND_LIMIT = 0.1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a path is walked; the attributes are the parameters of `PumaPatcher`."""
-
-    delta: np.ndarray
-    eta: float = 1.0
-    forget_at: float | None = None
-    steps: int | str = "auto"
-    trust: float = 0.01
-    reweight: bool = True
-    side: str = "worse"
-    alpha: float = 0.8
-    l1_ratio: float = 0.1
-    max_weight: float = 1.0
-    curvature: str = "auto"
-    solver: str = "auto"
-    damping: float | str = "auto"
-    polish: bool = True
-    curvature_rows: int | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Which rows move: removed (n,) bool, extra weight (n,), candidates (n,) bool."""
-
-    removed: np.ndarray
-    extra: np.ndarray
-    candidates: np.ndarray
-
-    @property
-    def empty(self):
-        """Whether nothing moves."""
-        return not self.removed.any() and not self.extra.any()
-
-
-@dataclass(frozen=True)
-class State:
-    """A point of the path."""
-
-    s: float
-    theta: np.ndarray
-    lam: np.ndarray
-    values: np.ndarray
-    target: float | None = None
-    forgetting: float | None = None
-    step: float = 0.0
-
-
-@dataclass(frozen=True)
-class PatchResult:
-    """Where a path ended, and how it got there.
-
-    Attributes
-    ----------
-    theta : ndarray (p,)
-    s : float
-        Share of the asked removal that was carried out (1 = weights at zero).
-    lam : ndarray (n,)
-        ``int lambda ds``: extra weight of every row, relative to its own.
-    factor : ndarray (n,)
-        w+ / w of every row at the end.
-    before, after : ndarray (m,)
-        Measured criteria.
-    history : list of State
-    stopped_by : str
-        "eta", "forget_at", "target", "steps", "stalled", "nonfinite", or
-        "delta:<criterion>".
-    """
-
-    theta: np.ndarray
-    s: float
-    lam: np.ndarray
-    factor: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    history: list = field(repr=False)
-    stopped_by: str = "eta"
 
 
 class Path:
@@ -191,12 +102,10 @@ class Path:
 
     # -- directions --------------------------------------------------------------------
 
-    def _solver(self, objective, damping=None):
+    def _solver(self, objective):
         settings = self.settings
-        part = self.curvature_part(objective)
-        curvature = curvature_of(part, settings.curvature)
-        damping = settings.damping if damping is None else damping
-        return factor(curvature, settings.solver, damping)
+        curvature = curvature_of(self.curvature_part(objective), settings.curvature)
+        return factor(curvature, settings.solver, settings.damping)
 
     def curvature_part(self, objective):
         """The rows that the curvature is taken over, scaled to the whole weight."""
@@ -309,7 +218,8 @@ class Path:
         return polished.model.theta
 
     def _undamped(self, objective):
-        return self._solver(objective, damping="auto")
+        """The true curvature for Newton steps, whatever the direction is taken in."""
+        return factor(curvature_of(objective), self.settings.solver)
 
     # -- walking -----------------------------------------------------------------------
 
@@ -499,30 +409,6 @@ class Path:
             history=trail,
             stopped_by=reason,
         )
-
-
-def forgotten(objective, removed, theta):
-    """How well the model still knows the marked rows.
-
-    Classifiers: the mean predicted probability of their labels. Regressors: their mean
-    squared error relative to that of the other rows.
-    """
-    marked = objective.at(theta).subset(removed)
-    weight = marked.weight
-    if not weight.sum() > 0:
-        weight = np.ones_like(weight)
-    loss = objective.model.loss
-    if loss.classification:
-        p = loss.predict(marked.raw)
-        return float(np.average(p[np.arange(len(p)), marked.y], weights=weight))
-    rest = objective.at(theta).subset(~removed)
-    error = [
-        np.average(
-            np.square(loss.predict(part.raw) - part.y).sum(axis=1), weights=part_weight
-        )
-        for part, part_weight in ((marked, weight), (rest, rest.weight))
-    ]
-    return float(error[0] / max(error[1], np.finfo(float).tiny))
 
 
 def default_curvature_rows(model, n):
