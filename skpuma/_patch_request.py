@@ -6,6 +6,7 @@ Everything that can be refused is refused here, before the estimator changes.
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from skpuma import patching, scores
@@ -184,7 +185,7 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
     )
 
 
-def carry_out(request, moved_before=False):
+def carry_out(request, moved_before=False, beyond=False):
     """Walk the path of a request.
 
     Parameters
@@ -193,6 +194,9 @@ def carry_out(request, moved_before=False):
     moved_before : bool
         Whether earlier patches have left the optimum of J, so that the model cannot
         be at it now.
+    beyond : bool
+        Whether one of them went beyond s = 1: then no correction may bring back what
+        it erased.
 
     Returns
     -------
@@ -205,14 +209,20 @@ def carry_out(request, moved_before=False):
     objective, marks = request.objective, request.marks
     model = objective.model
     path = patching.Path(
-        objective, marks, request.measures, request.settings, request.target
+        objective,
+        marks,
+        request.measures,
+        request.settings,
+        request.target,
+        corrects=not beyond,
     )
-    distance = 0.0 if marks.empty else _stationarity(request, path, moved_before)
+    distance, info = 0.0, {}
+    if not marks.empty:
+        distance, info = _stationarity(request, path, moved_before)
     result = path.walk()
-    plain = {}
-    if model.loss.classification:
-        both = model, model.at(result.theta)
-        plain["accuracy"] = tuple(_accuracy(one, *request.rows_of_C) for one in both)
+    name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
+    both = model, model.at(result.theta)
+    plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
     report = report_of(
         result,
         request.measures,
@@ -222,6 +232,7 @@ def carry_out(request, moved_before=False):
         request.measured_on,
         distance,
         plain,
+        info,
     )
     _announce(report, request.settings.eta)
     return Outcome(
@@ -302,6 +313,7 @@ def _deltas(p, model, measures, rows_of_C):
 
 
 def _stationarity(request, path, moved_before):
+    """Distance from the optimum, and what curvature and solver were chosen."""
     objective, settings = request.objective, request.settings
     curvature = curvature_of(path.curvature_part(objective), settings.curvature)
     solver = factor(curvature, settings.solver, settings.damping)
@@ -313,7 +325,8 @@ def _stationarity(request, path, moved_before):
     )
     # Convex models are corrected: their distance needs no advice, only other rows do.
     warn_if_not_stationary(distance, model.convex, advice, moved_before)
-    return distance.value
+    info = {"curvature": curvature.name, **solver.info, "damping": solver.damping}
+    return distance.value, info
 
 
 def _announce(report, eta):
@@ -374,3 +387,7 @@ def _check_forget_at(model, forget_at):
 def _accuracy(model, X, y, weight, groups):
     predicted = model.loss.predict(model.raw(X)).argmax(axis=1)
     return float(np.average(predicted == y, weights=weight))
+
+
+def _r2(model, X, y, weight, groups):
+    return float(r2_score(y, model.loss.predict(model.raw(X)), sample_weight=weight))

@@ -35,6 +35,7 @@ class _Undo:
 
     estimator: object
     row_weight: np.ndarray
+    beyond: bool
     attributes: dict
 
 
@@ -285,6 +286,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         self._record = record
         self._undo = []
         self._finalized = False
+        self._beyond = False
 
     def _mark(self, X, y, sample_weight, keywords):
         """Rows with the lowest removal effect, by a clone of the marker."""
@@ -391,7 +393,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             sensitive_features,
             (X_val, y_val, sample_weight_val, sensitive_features_val),
         )
-        outcome = carry_out(request, self._moved())
+        outcome = carry_out(request, self._moved(), getattr(self, "_beyond", False))
         if not hasattr(self, "estimator_"):
             self._start(estimator, objective.record, X, weight)
         self._commit(outcome, weight)
@@ -424,10 +426,13 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         """The only place that changes the fitted state."""
         kept = ("report_", "history_", "lambda_", "stationarity_")
         attributes = {k: getattr(self, k) for k in kept if hasattr(self, k)}
-        self._undo.append(_Undo(self.estimator_, self.row_weight_, attributes))
+        self._undo.append(
+            _Undo(self.estimator_, self.row_weight_, self._beyond, attributes)
+        )
         if outcome.estimator is not None:
             self.estimator_ = outcome.estimator
         self.row_weight_ = weight * outcome.factor
+        self._beyond = self._beyond or outcome.report.s > 1.0
         self.report_ = outcome.report
         self.history_ = outcome.history
         self.lambda_ = outcome.lam
@@ -454,6 +459,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         self._clear()
         self.estimator_ = last.estimator
         self.row_weight_ = last.row_weight
+        self._beyond = last.beyond
         for name, value in last.attributes.items():
             setattr(self, name, value)
         return self

@@ -32,16 +32,22 @@ class Path:
     settings : Settings
     target : Measure, optional
         The criterion whose minimum ends the path.
+    corrects : bool
+        Whether a convex model may be taken to the optimum of its weights. Not after a
+        patch beyond s = 1, whose parameters are no optimum of any weights.
     """
 
-    def __init__(self, objective, marks, measures, settings, target=None):
+    def __init__(
+        self, objective, marks, measures, settings, target=None, corrects=True
+    ):
         self.objective = objective
         self.marks = marks
         self.measures = measures
         self.settings = settings
         self.target = target
         self.model = objective.model
-        self.corrects = self.model.convex and settings.steps != 1
+        self.at_optimum = self.model.convex and corrects
+        self.corrects = self.at_optimum and settings.steps != 1
         self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
@@ -350,7 +356,7 @@ class Path:
     def _single_step(self):
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
         state = self.start
-        if self.model.convex and self.settings.polish:
+        if self.at_optimum and self.settings.polish:
             polished, _ = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
         direction, lam, solver = self._direction(state)

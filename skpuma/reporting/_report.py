@@ -43,6 +43,8 @@ class PatchReport:
     scores : dict
         name -> (before, after) of plain scores on the rows that measure the criteria.
     task : {"classification", "regression"}
+    curvature_info : dict
+        Curvature, solver and damping at the start of the path.
     """
 
     criteria: tuple
@@ -62,6 +64,7 @@ class PatchReport:
     stationarity: float = 0.0
     scores: dict = field(default_factory=dict)
     task: str = "classification"
+    curvature_info: dict = field(default_factory=dict)
 
     @property
     def change(self):
@@ -133,7 +136,7 @@ class PatchReport:
         if self.bound is not None:
             return f"ended by the delta of {self.bound}"
         return {
-            "eta": "all that eta asked for",
+            "eta": "as far as eta asks",
             "forget_at": "ended where the marked rows are forgotten",
             "target": "ended where the target is lowest",
             "stalled": "ended early: the marked rows have no influence left",
@@ -181,7 +184,17 @@ class PatchReport:
         path.write_text(text, encoding="utf-8")
 
 
-def report_of(result, measures, target, settings, marks, measured_on, distance, scores):
+def report_of(
+    result,
+    measures,
+    target,
+    settings,
+    marks,
+    measured_on,
+    distance,
+    scores,
+    curvature_info,
+):
     """The report of a walked path.
 
     Parameters
@@ -196,6 +209,7 @@ def report_of(result, measures, target, settings, marks, measured_on, distance, 
         Stationarity before the patch.
     scores : dict
         name -> (before, after).
+    curvature_info : dict
     """
     first, last = result.history[0], result.history[-1]
     classification = measures[0].y.ndim == 1
@@ -217,6 +231,7 @@ def report_of(result, measures, target, settings, marks, measured_on, distance, 
         stationarity=float(distance),
         scores=scores,
         task="classification" if classification else "regression",
+        curvature_info=curvature_info,
     )
 
 
