@@ -44,8 +44,10 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         The patched model, of the class of `estimator`.
     issues_ : DataFrame
         The rows that were found, the most harmful first, on the user's index:
-        ``position``, ``kind``, ``given``, ``predicted``, ``score`` (removal effect of
-        the first criterion, in its units), ``psi_<criterion>`` and ``action``.
+        ``position``, ``kind`` ("mislabelled" where the model predicts another label
+        than the given one, which is a reason to look and no proof; else "harmful"),
+        ``given``, ``predicted``, ``score`` (removal effect of the first criterion, in
+        its units), ``psi_<criterion>`` and ``action``.
     report_ : PatchReport
     valuator_ : PumaValuator
     patcher_ : PumaPatcher

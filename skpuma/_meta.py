@@ -14,8 +14,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpuma import models, refit
-from skpuma.utils._validation import check_groups, check_weights
-from skpuma.utils.errors import StationarityWarning, warn
+from skpuma.utils._validation import (
+    check_groups,
+    check_same_index,
+    check_same_order,
+    check_weights,
+)
+from skpuma.utils.errors import NotDifferentiableError, StationarityWarning, warn
 
 # In one-row displacements.
 STATIONARITY_LIMIT = 0.1
@@ -58,6 +63,11 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
+        check_weights(sample_weight, n_rows(y))
+        check_same_order(y, X)
+        for name in ("sample_weight", "sensitive_features"):
+            values = sample_weight if name == "sample_weight" else kwargs.get(name)
+            check_same_index(values, X, name)
         if refit.is_frozen(base):
             check_is_fitted(base.estimator)
             return base.estimator
@@ -89,8 +99,11 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
         if tags.classifier_tags is not None:
             tags.classifier_tags.multi_label = False
             tags.target_tags.multi_output = False
-        last = models.find_adapter(_last_step(self._base()))
-        tags.input_tags.sparse = bool(tags.input_tags.sparse and last.sparse)
+        try:
+            sparse = models.find_adapter(_last_step(self._base())).sparse
+        except NotDifferentiableError:
+            sparse = False  # fit says what is supported; a repr need not fail
+        tags.input_tags.sparse = bool(tags.input_tags.sparse and sparse)
         tags.input_tags.allow_nan = False
         return tags
 
@@ -190,6 +203,9 @@ def criterion_rows(model, X_val, y_val, weight_val, groups_val):
             "X_val, y_val and the weights and groups of their rows go together: "
             f"{' and '.join(missing)} missing."
         )
+    check_same_order(y_val, X_val, "y_val")
+    check_same_index(weight_val, X_val, "sample_weight_val")
+    check_same_index(groups_val, X_val, "sensitive_features_val")
     y = model.targets(y_val)
     if len(y) == 0:
         raise ValueError("X_val has no rows: pass rows that measure the criterion.")
@@ -228,6 +244,16 @@ def warn_if_not_stationary(distance, convex_and_corrected, advice, moved_before=
             f"optimum of its training objective: {advice}.",
             StationarityWarning,
         )
+
+
+def warn_no_optimum():
+    """Say that Newton steps found no optimum to work at."""
+    warn(
+        "Newton steps did not reach an optimum of the training objective. It may have "
+        "none that is finite: classes that the features separate, without a penalty. "
+        "Use a penalty (a finite C), or do not trust psi and the patch.",
+        StationarityWarning,
+    )
 
 
 def check_input_features(estimator, input_features):

@@ -10,13 +10,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from skpuma import patching, scores
-from skpuma._meta import criterion_rows, warn_if_not_stationary
+from skpuma._meta import criterion_rows, warn_if_not_stationary, warn_no_optimum
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
 from skpuma.objective import Objective
 from skpuma.reporting import PatchReport, history_of, report_of
 from skpuma.solvers import factor
 from skpuma.utils._validation import (
+    check_bool,
     check_groups,
     check_number,
     check_same_index,
@@ -92,6 +93,7 @@ def check_parameters(p):
     """
     if p["side"] not in ("worse", "both"):
         raise ValueError(f"side={p['side']!r} is neither 'worse' nor 'both'.")
+    check_bool(p["reweight"], "reweight")
     check_number(p["eta"], "eta", low=0.0, infinite=True)
     check_number(p["trust"], "trust", low=0.0, strict_low=True)
     check_number(p["alpha"], "alpha", low=0.0, high=1.0)
@@ -102,7 +104,8 @@ def check_parameters(p):
     if p["polish"] not in ("auto", True, False):
         raise ValueError(f"polish={p['polish']!r} is not 'auto', True or False.")
     steps = p["steps"]
-    if steps != "auto" and (not isinstance(steps, (int, np.integer)) or steps < 1):
+    whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)
+    if steps != "auto" and (not whole or steps < 1):
         raise ValueError(f"steps={steps!r} is neither 'auto' nor an int >= 1.")
     if np.isinf(p["eta"]) and p["forget_at"] is None and p["target"] is None:
         raise ValueError(
@@ -141,6 +144,9 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
     Request
     """
     model, n = objective.model, len(objective.weight)
+    # A row without weight has nothing left to take away.
+    mask = mask & (objective.weight > 0)
+    check_same_index(groups, X, "sensitive_features")
     groups = check_groups(groups, n)
     _check_marked(model, objective, mask)
     if p["forget_at"] is not None:
@@ -220,6 +226,8 @@ def carry_out(request, moved_before=False, beyond=False):
     if not marks.empty:
         distance, info = _stationarity(request, path, moved_before)
     result = path.walk()
+    if not path.converged:
+        warn_no_optimum()
     name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
     both = model, model.at(result.theta)
     plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}

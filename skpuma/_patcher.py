@@ -20,10 +20,11 @@ from skpuma._meta import (
 )
 from skpuma._patch_request import carry_out, check_parameters, extra_weight, prepare
 from skpuma.models import adapt
-from skpuma.objective import Objective
+from skpuma.objective import Objective, fingerprint, same_rows
 from skpuma.utils._validation import (
     check_mask,
     check_number,
+    check_same_index,
     check_weights,
     rows_of,
 )
@@ -252,6 +253,8 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         estimator = self._fit_base(
             X, y, sample_weight, fit=fit, marked=marked, **keywords
         )
+        if mask is None and self.marker is None:
+            _refuse_unused(keywords)
         n = n_rows(y)
         weight = check_weights(sample_weight, n)
         model = adapt(estimator)
@@ -272,27 +275,26 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
                 (X_val, y_val, sample_weight_val, sensitive_features_val),
             )
             outcome = carry_out(request)
-        self._start(own, objective.record, X, weight)
+        self._start(own, objective, X, weight)
         if outcome is not None:
             self._commit(outcome, weight)
         return self
 
-    def _start(self, estimator, record, X, weight):
+    def _start(self, estimator, objective, X, weight):
         """The state before the first patch."""
         self._clear()
         self._take_names(X)
         self.estimator_ = estimator
         self.row_weight_ = weight
-        self._record = record
+        self._record = objective.record
+        self._fingerprint = fingerprint(objective.X, objective.y)
         self._undo = []
         self._finalized = False
         self._beyond = False
 
     def _mark(self, X, y, sample_weight, keywords):
         """Rows with the lowest removal effect, by a clone of the marker."""
-        marker = clone(self.marker).fit(X, y, sample_weight, **keywords)
-        effect = marker.removal_effect_[:, 0]
-        n = len(effect)
+        n = n_rows(y)
         count = check_number(self.n_marked, "n_marked", low=0.0)
         if not isinstance(self.n_marked, numbers.Integral):
             count *= n
@@ -302,6 +304,12 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
                 f"n_marked={self.n_marked!r} marks {count} of {n} rows; give a share "
                 "in [0, 1) or a number below the number of rows."
             )
+        if not hasattr(self.marker, "valuate"):
+            raise TypeError(
+                f"marker={self.marker!r} does not value rows; use a PumaValuator."
+            )
+        marker = clone(self.marker).fit(X, y, sample_weight, **keywords)
+        effect = marker.removal_effect_[:, 0]
         mask = np.zeros(n, dtype=bool)
         mask[np.argsort(effect, kind="stable")[:count]] = True
         return mask
@@ -344,13 +352,16 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         X, y : the rows of the fit
             No rows are kept in the object, so they are asked for again.
         remove : bool mask, positions, or labels of X's index, optional
-            Rows to remove.
+            Rows to remove. Labels are a pandas Index (such as
+            ``valuator.inspect().index``) or strings; integers are positions, and are
+            refused where X's index holds other integers than its positions.
         upweight : bool mask, positions, labels, or ndarray of float (n,), optional
             Rows that get extra weight, relative to their own: True is 1, that is,
             double weight.
         sample_weight : array-like (n,), optional
             Weights of the rows now. Default: those of the fit, as moved by earlier
-            patches (``row_weight_``).
+            patches (``row_weight_``). Rows that a patch removed cannot be given weight
+            again; `unpatch` brings them back.
         X_val, y_val, sample_weight_val : optional
             Rows that measure the criteria; default the unmarked rows of X.
         sensitive_features, sensitive_features_val : array-like, optional
@@ -377,12 +388,14 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         inputs = model.inputs(X)
         if inputs.shape[0] != n:
             raise ValueError(f"X has {inputs.shape[0]} rows, y has {n}.")
+        check_same_index(sample_weight, X, "sample_weight")
         weight = self._weights_now(sample_weight, n, record)
         mask = rows_of(remove, n, X)
         extra = extra_weight(upweight, n, X)
         if (mask & (extra > 0)).any():
             raise ValueError("Some rows are both in remove and in upweight.")
         objective = Objective.at_fit(model, inputs, targets, weight, record)
+        self._check_rows(objective)
         request = prepare(
             parameters,
             objective,
@@ -395,7 +408,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         )
         outcome = carry_out(request, self._moved(), getattr(self, "_beyond", False))
         if not hasattr(self, "estimator_"):
-            self._start(estimator, objective.record, X, weight)
+            self._start(estimator, objective, X, weight)
         self._commit(outcome, weight)
         return self
 
@@ -421,6 +434,23 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
                 "of the fit."
             )
         return self.row_weight_
+
+    def _check_rows(self, objective):
+        """Refuse rows that are not those of the fit, or weights that undo a removal."""
+        if not hasattr(self, "_fingerprint"):
+            return
+        if not same_rows(self._fingerprint, fingerprint(objective.X, objective.y)):
+            raise ValueError(
+                "X and y are not the rows of the fit, or not in its order; pass the "
+                "same rows."
+            )
+        taken = np.count_nonzero((self.row_weight_ == 0) & (objective.weight > 0))
+        if taken and self._moved():
+            raise ValueError(
+                f"sample_weight gives weight back to {taken} rows that an earlier "
+                "patch removed, which would bring them back into the model. Leave it "
+                "out, or pass patcher.row_weight_."
+            )
 
     def _commit(self, outcome, weight):
         """The only place that changes the fitted state."""
@@ -504,3 +534,13 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         tags = super().__sklearn_tags__()
         tags.transformer_tags = transformer_tags()
         return tags
+
+
+def _refuse_unused(keywords):
+    """Arguments of `fit` that only a patch looks at must not pass unnoticed."""
+    given = [name for name, value in keywords.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} would not be used: `fit` patches only with marked= or "
+            "a marker. Pass them to `patch`."
+        )

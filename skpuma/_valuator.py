@@ -13,10 +13,11 @@ from skpuma._meta import (
     require_fitted,
     transformer_tags,
     warn_if_not_stationary,
+    warn_no_optimum,
 )
-from skpuma.criteria import measures_of
+from skpuma.criteria import LogLoss, TrainingLoss, measures_of
 from skpuma.models import adapt
-from skpuma.objective import Objective
+from skpuma.objective import Objective, fingerprint, same_rows
 from skpuma.reporting import InfluenceCheck
 from skpuma.utils._validation import (
     check_groups,
@@ -53,11 +54,15 @@ class PumaValuator(TransformerMixin, PumaMeta):
         corrects the parameters for the row's leverage and evaluates the criterion
         again. It never changes ``psi_``.
     curvature : {"auto", "hessian", "gauss_newton", "fisher"}, default "auto"
+        "auto" is the exact Hessian of linear models and Gauss-Newton for networks.
     solver : {"auto", "cholesky", "eigh", "cg", "woodbury"}, default "auto"
+        "auto" chooses by size and says so in ``curvature_info_``: "cholesky" up to a
+        few thousand parameters, "woodbury" for fewer rows than parameters, "eigh" for
+        an indefinite Hessian, "cg" beyond.
     damping : "auto" or float, default "auto"
         Added to the curvature's diagonal in solves.
     polish : "auto" or bool, default "auto"
-        Whether convex models are valued at their exact optimum (at most five Newton
+        Whether convex models are valued at their exact optimum (at most 30 Newton
         steps away) instead of where a loose tolerance stopped. The fitted model itself
         is not changed.
     cv : int, splitter or list of splits, default 5
@@ -81,7 +86,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
     criterion_names_ : list of str
         The m criteria.
     criterion_value_ : ndarray (m,)
-        C of the fitted model on the rows that measure it.
+        C on the rows that measure it, at the parameters that are valued (the optimum,
+        if polished).
     damping_ : float
         Damping used.
     curvature_info_ : dict
@@ -207,9 +213,9 @@ class PumaValuator(TransformerMixin, PumaMeta):
         objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
         val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         if any(part is not None for part in val):
-            result = valuing.with_validation_rows(
-                objective, criterion_rows(model, *val), self._settings()
-            )
+            measured = criterion_rows(model, *val)
+            self._refuse_own_loss(objective, measured)
+            result = valuing.with_validation_rows(objective, measured, self._settings())
         else:
             result = valuing.cross_fitted(
                 objective,
@@ -232,6 +238,19 @@ class PumaValuator(TransformerMixin, PumaMeta):
             raise ValueError(f"polish={self.polish!r} is not 'auto', True or False.")
         if not (isinstance(self.damping, str) and self.damping == "auto"):
             check_number(self.damping, "damping", low=0.0)
+
+    def _refuse_own_loss(self, objective, measured):
+        """A prefit model's loss on its own rows is flat: psi would be noise."""
+        losses = ("auto", "log_loss", TrainingLoss(), LogLoss())
+        if not refit.is_frozen(self._base()) or self.criterion not in losses:
+            return
+        own = fingerprint(objective.X, objective.y)
+        if same_rows(own, fingerprint(*measured[:2])):
+            raise ValueError(
+                "X_val is X, and the criterion is the loss that the frozen estimator "
+                "was trained with: at its optimum that says almost nothing about the "
+                "rows. Pass held-out rows as X_val, or another criterion."
+            )
 
     def _settings(self):
         return valuing.Settings(
@@ -272,11 +291,19 @@ class PumaValuator(TransformerMixin, PumaMeta):
         self._folds = result.folds
         self._splits_used = result.splits
         self._record = objective.record
-        self._factor = result.solver.detached()
+        self._model = result.model
+        self._factor = self._undamped(objective, result)
         self._weight = objective.weight
-        self._fingerprint = _fingerprint(objective)
+        self._fingerprint = fingerprint(objective.X, objective.y)
         self._index = index_of(X, len(objective.weight)) if _has_index(X) else None
         self._n_features_out = len(self.get_feature_names_out())
+
+    def _undamped(self, objective, result):
+        """The factor that leverage is taken with, without the training rows."""
+        solver = result.solver
+        if solver.damping > 0 and objective.model.convex and solver.explicit:
+            solver = self._settings().undamped(objective.at(result.model.theta))
+        return solver.detached()
 
     def _warn(self, objective, result):
         convex = objective.model.convex
@@ -287,6 +314,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
             "alpha > 0, and read psi as a ranking"
         )
         warn_if_not_stationary(result.distance, convex and self.polish, advice)
+        if not result.converged:
+            warn_no_optimum()
         self._warn_leverage(objective, result)
 
     def _warn_leverage(self, objective, result):
@@ -296,7 +325,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
         order = np.argsort(result.effect[:, 0], kind="stable")
         top = np.unique(np.concatenate([order[:100], order[-100:]]))
         top = top[objective.weight[top] > 0]
-        h = scores.leverage(objective.subset(top), result.solver)
+        at_solver = objective.at(result.model.theta).subset(top)
+        h = scores.leverage(at_solver, result.solver)
         if len(h) and h.max() > LEVERAGE_LIMIT:
             warn(
                 f"{int((h > LEVERAGE_LIMIT).sum())} of the highest-ranked rows have a "
@@ -370,13 +400,18 @@ class PumaValuator(TransformerMixin, PumaMeta):
         Returns
         -------
         DataFrame
-            ``position`` in X, ``weight``, and for every criterion ``psi_<name>`` and
-            ``removal_effect_<name>`` (change of C if the row is removed, in the units
-            of C), and ``leverage`` if it was computed.
+            Index: the user's (pass it to `PumaPatcher.patch`). Columns: ``position``
+            in X, ``weight`` (the user's times the class weight), for every criterion
+            ``psi_<name>`` and ``removal_effect_<name>`` (change of C if the row is
+            removed, in the units of C), and ``leverage`` if it was computed.
         """
         import pandas as pd
 
         require_fitted(self, "psi_")
+        if top is not None:
+            if not isinstance(top, (int, np.integer)) or isinstance(top, bool):
+                raise TypeError(f"top must be an int, got {top!r}.")
+            check_number(top, "top", low=0)
         names = self.criterion_names_
         column = 0
         if sort_by is not None:
@@ -412,7 +447,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
 
     def _rows(self, X, y, sample_weight):
         require_fitted(self, "_record")
-        model = adapt(self.estimator_)
+        model = self._model
         weight = check_weights(sample_weight, n_rows(y))
         inputs, targets = model.inputs(X), model.targets(y)
         return Objective.at_fit(model, inputs, targets, weight, self._record)
@@ -448,19 +483,23 @@ class PumaValuator(TransformerMixin, PumaMeta):
         X, y, sample_weight, X_val, y_val, sample_weight_val : as in `fit`
             No rows are kept in the object, so they are asked for again.
         n_rows : int, default 30
+            At least 3.
 
         Returns
         -------
         InfluenceCheck
-            With ``pearson``, ``spearman`` and ``slope`` per criterion.
+            With ``pearson``, ``spearman`` and ``slope`` (of refitted on predicted
+            effects) per criterion.
 
         Raises
         ------
         ValueError
-            If X, y and sample_weight are not those of `fit`.
+            If the rows, their weights, or the rows that measure the criterion are not
+            those of `fit`.
         """
         objective = self._rows(X, y, sample_weight)
-        if not _same_fingerprint(self._fingerprint, _fingerprint(objective)):
+        same = same_rows(self._fingerprint, fingerprint(objective.X, objective.y))
+        if not (same and np.allclose(objective.weight, self._weight)):
             raise ValueError(
                 "X, y or sample_weight are not those of the fit; pass the same rows."
             )
@@ -470,12 +509,22 @@ class PumaValuator(TransformerMixin, PumaMeta):
         spread = np.linspace(0, len(order) - 1, min(n_rows, len(order))).round()
         chosen = np.unique(order[spread.astype(int)])
         weight = check_weights(sample_weight, len(objective.weight))
+        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         if self._splits_used is None:
-            val = (X_val, y_val, sample_weight_val, sensitive_features_val)
-            measures = measures_of(
-                self.criterion, objective.model, *criterion_rows(objective.model, *val)
-            )
+            model = self._folds[0].model
+            measures = measures_of(self.criterion, model, *criterion_rows(model, *val))
+            values = [measure.value(model) for measure in measures]
+            if not np.allclose(values, self.criterion_value_, rtol=1e-8):
+                raise ValueError(
+                    "X_val, y_val or what belongs to their rows are not those of the "
+                    "fit; pass the same rows."
+                )
             refitted = refit.removal_effects(objective, measures, chosen)
+        elif any(part is not None for part in val):
+            raise ValueError(
+                "The fit measured the criterion by cross-fitting: leave X_val, y_val "
+                "and what belongs to their rows out."
+            )
         else:
             groups = check_groups(sensitive_features, len(weight))
             refitted = valuing.refitted_effects(
@@ -505,17 +554,3 @@ class PumaValuator(TransformerMixin, PumaMeta):
 
 def _has_index(X):
     return hasattr(getattr(X, "index", None), "get_indexer")
-
-
-def _fingerprint(objective):
-    """A few sums that change with any row, label or weight; no row can be read off."""
-    n = len(objective.weight)
-    wave = np.cos(np.arange(1, n + 1))
-    y = objective.y
-    y = y if y.ndim == 1 else y @ np.cos(np.arange(y.shape[1]))
-    z = objective.raw[:, 0]
-    return np.array([n, wave @ z, wave @ y, wave @ objective.weight, np.abs(z).sum()])
-
-
-def _same_fingerprint(a, b):
-    return a[0] == b[0] and np.allclose(a, b, rtol=1e-8, atol=1e-8 * max(a[4], 1.0))

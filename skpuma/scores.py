@@ -15,8 +15,10 @@ import numpy as np
 from skpuma import rows
 from skpuma.utils.errors import PatchWarning, SolverError
 
-MAX_POLISH = 5
+MAX_POLISH = 30
 UNREMOVABLE = 1e-8
+# Relative decrement at which a line search fails by rounding, not by the model.
+STALLED = 1e-9
 # Relative length of a step up to which the curvature of its start is kept.
 SAME_FACTOR = 1e-9
 
@@ -86,6 +88,9 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
         At the last parameters that lowered J; the model handed in is not changed.
     solver : BaseSolver or None
         Factor of the last step, where that step was too short to change it.
+    converged : bool
+        Whether the decrement fell below the tolerance. An objective without a finite
+        optimum (separable classes, no penalty) does not converge.
     """
     value = objective.value()
     if solver is not None and solver.damping > 0:
@@ -98,7 +103,7 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
             short = np.linalg.norm(step) <= SAME_FACTOR * np.linalg.norm(theta)
-            return objective.at(theta - step), solver if short else None
+            return objective.at(theta - step), solver if short else None, True
         length, accepted = 1.0, None
         while length > 1e-6:
             trial = objective.at(theta - length * step)
@@ -108,9 +113,9 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
                 break
             length *= 0.5
         if accepted is None:
-            return objective, None
+            return objective, None, decrement <= STALLED * max(abs(value), 1e-12)
         objective, value, solver = accepted, trial_value, None
-    return objective, None
+    return objective, None, False
 
 
 def solve_criteria(solver, gradients):

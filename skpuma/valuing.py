@@ -11,7 +11,7 @@ from skpuma.curvature import curvature_of
 from skpuma.models import adapt
 from skpuma.objective import Objective
 from skpuma.solvers import factor
-from skpuma.utils.errors import SolverError
+from skpuma.utils.errors import PatchWarning, SolverError, warn
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,10 @@ class Valuation:
         Of the full fit.
     solver : BaseSolver
         Of the full fit.
+    model : BaseModel
+        The full fit, at the parameters of `solver`.
+    converged : bool
+        Whether polishing reached an optimum (True where nothing was polished).
     """
 
     names: list
@@ -128,18 +132,14 @@ class Valuation:
     splits: list | None
     distance: scores.Stationarity
     solver: object
+    model: object
+    converged: bool
 
 
 def with_validation_rows(objective, validation, settings):
     """Value the rows of one fit; `validation` is (X, y, weight, groups), prepared."""
     measures = measures_of(settings.criterion, objective.model, *validation)
-    solver = settings.factored(objective)
-    distance = scores.stationarity(objective, solver)
-    if settings.polish and objective.model.convex:
-        true = solver if settings.curvature != "fisher" else None
-        objective, polished = scores.polish(objective, settings.undamped, true)
-        usable = polished is not None and settings.damping in ("auto", polished.damping)
-        solver = polished if true and usable else settings.factored(objective)
+    objective, solver, distance, converged = _at_optimum(objective, settings)
     model = objective.model
     gradients = np.stack([m.gradient(model) for m in measures], axis=1)
     S = scores.solve_criteria(solver, gradients)
@@ -163,7 +163,24 @@ def with_validation_rows(objective, validation, settings):
         splits=None,
         distance=distance,
         solver=solver,
+        model=model,
+        converged=converged,
     )
+
+
+def _at_optimum(objective, settings):
+    """(objective, solver, distance before, converged), polished where that is asked."""
+    solver = settings.factored(objective)
+    distance = scores.stationarity(objective, solver)
+    if not (settings.polish and objective.model.convex):
+        return objective, solver, distance, True
+    newton = settings.curvature != "fisher"
+    objective, kept, converged = scores.polish(
+        objective, settings.undamped, solver if newton else None
+    )
+    if not newton or kept is None or settings.damping not in ("auto", kept.damping):
+        kept = settings.factored(objective)
+    return objective, kept, distance, converged
 
 
 def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0):
@@ -217,7 +234,7 @@ def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0
         values += fold.share * one.values[columns]
         folds.append(fold)
     total[total == 0] = np.nan
-    solver = settings.factored(objective)
+    polished, solver, distance, converged = _at_optimum(objective, settings)
     return Valuation(
         names=names,
         psi=psi / total[:, None],
@@ -226,8 +243,10 @@ def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0
         values=values / sum(fold.share for fold in folds),
         folds=folds,
         splits=[split for split, _ in kept],
-        distance=scores.stationarity(objective, solver),
+        distance=distance,
         solver=solver,
+        model=polished.model,
+        converged=converged and all(one.converged for _, (one, _) in kept),
     )
 
 
@@ -319,6 +338,12 @@ def splits_of(cv, objective, y, random_state):
             raise ValueError(
                 "Cross-fitting needs at least two rows of every class, one class has "
                 f"n_samples={rare}: pass X_val= and y_val= or more rows."
+            )
+        if rare < n_splits:
+            warn(
+                f"cv={cv} folds were reduced to {rare}: the rarest class has {rare} "
+                "rows. Pass X_val= and y_val= for a single fit.",
+                PatchWarning,
             )
         n_splits = min(n_splits, rare)
     if n_splits < 2:

@@ -3,14 +3,13 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -207,14 +206,13 @@ def test_rows_of_weight_zero_are_left_alone():
     assert chosen.tolist() == [False, True, False]
 
 
-def test_ties_across_a_fit():
+def test_both_copies_of_a_row_are_issues():
     X, y = data.blobs(80)
     twice = np.repeat(np.arange(80), 2)
-    table = pd.DataFrame(X[twice])
-    debugger = PumaDebugger(cv=4, max_removed=0.07, random_state=0)
-    splits = [np.flatnonzero(np.isin(twice % 4, [fold])) for fold in range(4)]
-    debugger.cv = [(np.setdiff1d(np.arange(160), test), test) for test in splits]
-    debugger.fit(table, y[twice])
+    folds = KFold(4).split(X)
+    cv = [np.flatnonzero(np.isin(twice, test)) for _, test in folds]
+    cv = [(np.setdiff1d(np.arange(160), test), test) for test in cv]
+    debugger = PumaDebugger(cv=cv, max_removed=0.07).fit(X[twice], y[twice])
     position = np.sort(debugger.issues_["position"].to_numpy())
     assert len(position) > 0
     np.testing.assert_array_equal(position[::2] + 1, position[1::2])

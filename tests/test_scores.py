@@ -395,8 +395,9 @@ def test_polish_reaches_the_optimum_of_a_loose_fit(estimator, task):
         objective.model.n_parameters
     )
     loose = objective.at(theta)
-    polished, _ = scores.polish(loose, solver_of)
+    polished, _, converged = scores.polish(loose, solver_of)
     size = np.abs(loose.gradient()).max()
+    assert converged
     assert np.abs(polished.gradient()).max() <= 1e-10 * size
     assert polished.value() == pytest.approx(optimum, abs=1e-12)
     np.testing.assert_array_equal(loose.model.theta, theta)
@@ -406,5 +407,5 @@ def test_polish_never_climbs():
     # From far out, full Newton steps of a log-loss overshoot.
     objective = fitted(LogisticRegression(**TIGHT), "binary")
     far = objective.at(objective.model.theta + 15.0)
-    polished, _ = scores.polish(far, solver_of)
+    polished, _, _ = scores.polish(far, solver_of)
     assert polished.value() < far.value()

@@ -573,6 +573,21 @@ def test_check_influence_asks_for_the_rows_of_the_fit(wrong):
         valuator.check_influence(X, y, weight, **val)
 
 
+def test_check_influence_asks_for_the_rows_that_measured():
+    X, y, val = binary()
+    valuator = PumaValuator(TIGHT).fit(X, y, **val)
+    other = {"X_val": val["X_val"][1:], "y_val": val["y_val"][1:]}
+    weights = {**val, "sample_weight_val": uneven(40)}
+    for wrong in (other, weights):
+        with pytest.raises(ValueError, match="y_val .* not those of the fit"):
+            valuator.check_influence(X, y, **wrong)
+    with pytest.raises(ValueError, match="X_val and y_val missing"):
+        valuator.check_influence(X, y)
+    valuator = PumaValuator(TIGHT, cv=2).fit(X, y)
+    with pytest.raises(ValueError, match="by cross-fitting: leave X_val"):
+        valuator.check_influence(X, y, **val)
+
+
 def test_leverage_and_self_influence():
     X, y, val = regression()
     valuator = PumaValuator(Ridge(), effect="one_step").fit(X, y, **val)

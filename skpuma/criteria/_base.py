@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from skpuma.utils._registry import resolve
 
 BY = (None, "class", "group")
 
 
-class BaseCriterion(ABC):
+class BaseCriterion(BaseEstimator, ABC):
     """A cost as a function of raw outputs z (n, k) and coded targets y.
 
     A user's own criterion needs no base class: any object with `value` and `grad_raw`
@@ -62,12 +63,6 @@ class BaseCriterion(ABC):
         bound.loss = loss
         return bound
 
-    def get_params(self):
-        """Constructor arguments, by name."""
-        return {key: getattr(self, key) for key in self._parameters}
-
-    _parameters = ("by",)
-
     @abstractmethod
     def value(self, z, y, *, sample_weight=None, groups=None):
         """The cost, a float."""
@@ -76,15 +71,14 @@ class BaseCriterion(ABC):
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         """Its derivative in z, shape (n, k)."""
 
-    def __repr__(self):
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
-        return f"{type(self).__name__}({arguments})"
-
     def __eq__(self, other):
         return type(self) is type(other) and self.get_params() == other.get_params()
 
     def __hash__(self):
         return hash((type(self), tuple(self.get_params().items())))
+
+    def __sklearn_is_fitted__(self):
+        return True
 
 
 def weights_of(z, sample_weight):
@@ -129,8 +123,15 @@ class Measure:
     def gradient(self, model):
         """grad C in theta (p,)."""
         X = self._rows(model)
-        u = self.criterion.grad_raw(model.raw(X), self.y, **self._keywords())
-        return model.vjp(X, np.asarray(u, dtype=np.float64))
+        z = model.raw(X)
+        u = self.criterion.grad_raw(z, self.y, **self._keywords())
+        u = np.asarray(u, dtype=np.float64)
+        if u.shape != z.shape:
+            raise ValueError(
+                f"grad_raw of {self.name} returned shape {u.shape}; it must have the "
+                f"shape of z, {z.shape}."
+            )
+        return model.vjp(X, u)
 
     def mover(self, model):
         """Function: parameter moves (b, p) -> C at every moved parameter (b,)."""
@@ -229,6 +230,11 @@ def _parts(criterion, by, model, y, groups, weight):
 
 
 def _check_contract(criterion):
+    if isinstance(criterion, type):
+        raise TypeError(
+            f"criterion is the class {criterion.__name__}; pass an instance of it: "
+            f"{criterion.__name__}()."
+        )
     for method in ("value", "grad_raw"):
         if not callable(getattr(criterion, method, None)):
             raise TypeError(
@@ -240,8 +246,9 @@ def _check_contract(criterion):
 def _check_groups(name, groups, weight):
     if groups is None:
         raise ValueError(
-            f"{name} compares groups: pass sensitive_features= (for the rows of X) or "
-            "sensitive_features_val= (for the rows of X_val)."
+            f"{name} compares groups of the rows that measure it: pass "
+            "sensitive_features_val= together with X_val=, or sensitive_features= "
+            "where no X_val is given."
         )
     if len(np.unique(groups[weight > 0])) < 2:
         raise ValueError(

@@ -33,7 +33,6 @@ class CalibrationError(BaseCriterion):
     """
 
     name = "calibration_error"
-    _parameters = ("n_bins", "binning", "temperature", "by")
 
     def __init__(self, n_bins=15, binning="fixed", temperature=0.5, by=None):
         super().__init__(by)

@@ -13,7 +13,6 @@ class _GroupGap(BaseCriterion):
     """
 
     needs_groups = True
-    _parameters = ("by",)
 
     def __init__(self, by=None):
         super().__init__(by)
@@ -110,7 +109,6 @@ class EqualizedOdds(_GroupGap):
     """
 
     name = "equalized_odds"
-    _parameters = ("agg", "by")
 
     def __init__(self, agg="worst_case", by=None):
         super().__init__(by)

@@ -53,7 +53,7 @@ def expected_calibration_error(
 
     See Also
     --------
-    skpuma.criteria.CalibrationError : The same with soft bins, to be differentiated.
+    skpuma.criteria.CalibrationError : The same as a criterion, with a gradient.
 
     References
     ----------

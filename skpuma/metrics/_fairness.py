@@ -35,8 +35,8 @@ def demographic_parity_difference(
     Raises
     ------
     ValueError
-        If lengths differ, `pos_label` is not among the labels, or fewer than two groups
-        have rows.
+        If lengths differ, `y_pred` holds probabilities, `pos_label` is not among the
+        labels, or fewer than two groups have rows.
 
     See Also
     --------
@@ -135,6 +135,11 @@ def _check(y_true, y_pred, sensitive_features, sample_weight, pos_label):
     n = len(y_true)
     if len(y_pred) != n:
         raise ValueError(f"y_pred has {len(y_pred)} rows, y_true has {n}.")
+    if y_pred.dtype.kind == "f" and not np.all(y_pred == np.round(y_pred)):
+        raise ValueError(
+            "y_pred holds probabilities or scores: pass predicted labels. The gap of "
+            "probabilities is a criterion of skpuma.criteria."
+        )
     labels = set(y_true.tolist()) | set(y_pred.tolist())
     implied = any(labels <= pair and pos_label in pair for pair in IMPLIED_LABELS)
     if pos_label not in labels and not implied:

@@ -112,7 +112,11 @@ class BaseModel(ABC):
         ValueError
             If a label was not seen when the model was fitted.
         """
+        if y is None:
+            raise ValueError("y is None: pass the targets of the rows.")
         y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
         if self.classes is None:
             y = y.astype(np.float64, copy=False)
             if not np.isfinite(y).all():
@@ -124,10 +128,18 @@ class BaseModel(ABC):
                     f"{self.n_outputs}."
                 )
             return y
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        code = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
-        unseen = self.classes[code] != y
+        if y.ndim != 1:
+            raise ValueError(
+                f"y has shape {y.shape}; a classifier needs one label a row."
+            )
+        try:
+            code = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
+            unseen = np.asarray(self.classes[code] != y)
+        except TypeError:
+            raise ValueError(
+                f"y has labels of another type ({y.dtype}) than the model knows "
+                f"({self.classes.dtype}: {self.classes[:5].tolist()})."
+            ) from None
         if np.any(unseen):
             raise ValueError(
                 f"y has labels that the model does not know: "

@@ -48,6 +48,7 @@ class Path:
         self.model = objective.model
         self.at_optimum = self.model.convex and corrects
         self.corrects = self.at_optimum and settings.steps != 1
+        self.converged = True
         self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
@@ -220,7 +221,8 @@ class Path:
 
     def _globalised(self, objective):
         """Newton with a line search, for a start far from the optimum."""
-        polished, _ = scores.polish(objective, self._undamped, max_steps=100)
+        polished, _, converged = scores.polish(objective, self._undamped, max_steps=100)
+        self.converged = self.converged and converged
         return polished.model.theta
 
     def _undamped(self, objective):
@@ -244,7 +246,7 @@ class Path:
             return self._single_step()
         state = self.start
         if self.corrects and self.settings.polish:
-            polished, _ = scores.polish(self.objective, self._undamped)
+            polished, _, self.converged = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
         trail, reason = [self.start], None
         directions = []
@@ -357,17 +359,18 @@ class Path:
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
         state = self.start
         if self.at_optimum and self.settings.polish:
-            polished, _ = scores.polish(self.objective, self._undamped)
+            polished, _, self.converged = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
         direction, lam, solver = self._direction(state)
         move = (self.start, direction, lam, solver)
         trial = self._advance(*move, self.settings.eta)
         reason = self._stop_reason(trial)
-        if reason is None:
-            return self._result([self.start, trial], "eta")
-        trial, reason = self._bisect(move, trial, reason)
+        if reason is not None:
+            trial, reason = self._bisect(move, trial, reason)
         trail = [self.start] if trial is None else [self.start, trial]
-        return self._result(trail, reason)
+        if self.target is not None:
+            return self._best_of(trail, [move], reason or "eta")
+        return self._result(trail, reason or "eta")
 
     def _best_of(self, trail, directions, reason):
         """Refine the lowest target inside the two segments that touch it."""

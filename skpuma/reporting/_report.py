@@ -105,6 +105,7 @@ class PatchReport:
                 self.forgetting_after,
             )
         for name, (before, after) in extra.items():
+            name = f"{name} (score)" if name in rows else name
             rows[name] = (before, after, after - before, np.nan, None)
         columns = ["before", "after", "change", "delta", "kept"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
@@ -120,7 +121,8 @@ class PatchReport:
         """One sentence: what was done, and what ended it."""
         parts = []
         if self.n_removed:
-            share = f"{min(self.s, 1.0):.0%} of their weight taken"
+            # Rounded down: "100%" is said of a complete removal only.
+            share = f"{np.floor(1000 * min(self.s, 1.0)) / 10:g}% of their weight taken"
             beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
             parts.append(f"{self.n_removed} rows removed ({share}{beyond})")
         if self.n_upweighted:

@@ -10,6 +10,7 @@ from skpuma.utils.errors import SolverError
 # cvxpy takes about a second for this many entries; the dual Newton a few hundredths.
 CVXPY_LIMIT = 30_000
 KKT_LIMIT = 1e-4
+NEGLIGIBLE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,11 @@ def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):
     one_sided = side == "worse"
     start = np.maximum(t, 0.0) if one_sided else t
     alpha_max = 2.0 * np.max(per_weight.T @ start, initial=0.0)
-    if alpha_max <= 0.0:
+    size = np.linalg.norm(start)
+    # Next to what one row moves, the removal of confidently fitted rows moves nothing.
+    if alpha_max <= 0.0 or size <= NEGLIGIBLE * np.abs(per_weight * weight).max():
         return None
     # Unit gradients, so that the tolerances of the solvers mean the same everywhere.
-    size = np.linalg.norm(start)
     strength = alpha * alpha_max / size**2
     return Compensation(
         per_weight * (weight / size),

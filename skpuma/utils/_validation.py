@@ -52,7 +52,8 @@ def check_groups(groups, n, name="sensitive_features"):
 
     values = np.asarray(groups)
     if values.ndim not in (1, 2) or len(values) != n:
-        raise ValueError(f"{name} has shape {values.shape}, X has {n} rows.")
+        rows = "X_val" if name.endswith("_val") else "X"
+        raise ValueError(f"{name} has shape {values.shape}, {rows} has {n} rows.")
     if pd.isna(values).any():
         raise ValueError(
             f"{name} has missing values: fill them, for instance with 'unknown'."
@@ -93,9 +94,9 @@ def check_mask(mask, n, X=None, name="marked"):
 def rows_of(selection, n, X=None, name="remove"):
     """A boolean mask (n,) from a mask, positions, or labels of X's index.
 
-    A selection of booleans is a mask. If X has an index that is not simply 0, ..., n-1,
-    the selection holds labels of it (integers under an index of other labels are
-    positions still); otherwise positions.
+    A selection of booleans is a mask. A pandas Index, or anything that is not integer,
+    holds labels of X's index. Integers are positions; where X's index holds other
+    integers than its positions they could mean either, and are refused.
 
     Raises
     ------
@@ -105,6 +106,11 @@ def rows_of(selection, n, X=None, name="remove"):
     """
     if selection is None:
         return np.zeros(n, dtype=bool)
+    if isinstance(selection, (set, frozenset, dict, slice)):
+        raise TypeError(
+            f"{name} is a {type(selection).__name__}; pass a boolean mask, a list of "
+            "positions, or labels as a pandas Index."
+        )
     values = np.asarray(selection)
     if values.dtype == bool or (
         values.dtype == object
@@ -118,9 +124,16 @@ def rows_of(selection, n, X=None, name="remove"):
     if values.size == 0:
         return np.zeros(n, dtype=bool)
     index = labels_of(X)
-    positions = values.dtype.kind in "iu"
-    if index is not None and not (positions and index.dtype.kind not in "iuf"):
-        return _by_label(values, index, name)
+    if index is not None:
+        if hasattr(selection, "get_indexer") or values.dtype.kind not in "iu":
+            return _by_label(values, index, name)
+        if index.dtype.kind in "iuf":
+            raise TypeError(
+                f"{name} holds integers, and the index of X does too, but they are not "
+                f"its positions: it could mean either. Pass labels as a pandas Index "
+                "(for instance valuator.inspect().index), or positions as a boolean "
+                "mask."
+            )
     if values.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be a boolean mask, integer positions, or labels of the "
@@ -167,7 +180,12 @@ def _by_label(values, index, name):
 
 def _once(positions, n, name):
     if len(np.unique(positions)) < len(positions):
-        raise ValueError(f"{name} names some rows more than once; name each row once.")
+        hint = ""
+        if len(positions) == n and np.isin(positions, (0, 1)).all():
+            hint = " For a mask of zeros and ones pass its .astype(bool)."
+        raise ValueError(
+            f"{name} names some rows more than once; name each row once.{hint}"
+        )
     mask = np.zeros(n, dtype=bool)
     mask[positions] = True
     return mask
@@ -186,6 +204,37 @@ def check_same_index(series, X, name):
             f"{name} is a Series whose index is not that of X: its rows would be "
             f"matched by position. Pass {name}.reindex(X.index) or {name}.to_numpy()."
         )
+
+
+def check_same_order(y, X, name="y"):
+    """Refuse a Series with the labels of X's index in another order.
+
+    A Series of other labels is matched by position, as in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+    """
+    index, of_X = getattr(y, "index", None), getattr(X, "index", None)
+    if not (hasattr(index, "equals") and hasattr(of_X, "equals")):
+        return
+    if len(index) == len(of_X) and not index.equals(of_X):
+        if index.sort_values().equals(of_X.sort_values()):
+            raise ValueError(
+                f"{name} is a Series with the index of X in another order: its rows "
+                f"would be matched by position. Pass {name}.reindex(X.index)."
+            )
+
+
+def check_bool(value, name):
+    """True or False, and nothing that merely counts as one.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
 def check_number(value, name, low=None, high=None, strict_low=False, infinite=False):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPRegressor
 
@@ -97,7 +98,8 @@ def test_contract(name, arguments, k, n_groups, weighted):
     check_criterion(criterion, z, y, sample_weight=weight, groups=groups_of(n_groups))
     assert criterion == make(name, **arguments)
     assert hash(criterion) == hash(make(name, **arguments))
-    assert all(f"{key}=" in repr(criterion) for key in arguments)
+    assert clone(criterion) == criterion
+    assert all(criterion.get_params()[key] == arguments[key] for key in arguments)
 
 
 @pytest.mark.parametrize("name", ["auto", "squared_error"])

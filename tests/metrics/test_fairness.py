@@ -139,3 +139,10 @@ def test_a_rate_that_no_group_has():
 def test_unknown_agg():
     with pytest.raises(ValueError, match="agg='max'"):
         equalized_odds_difference([0, 1], [0, 1], sensitive_features=[0, 1], agg="max")
+
+
+def test_probabilities_are_no_predictions():
+    with pytest.raises(ValueError, match="probabilities or scores"):
+        demographic_parity_difference(
+            [0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], sensitive_features=[0, 0, 1, 1]
+        )
