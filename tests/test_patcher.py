@@ -1137,3 +1137,33 @@ def test_a_patch_after_an_over_removal_does_not_bring_it_back():
     assert moved < 0.2 * np.linalg.norm(erased - plain.coef_)
     patcher.unpatch().unpatch().patch(X, y, remove=marked)
     np.testing.assert_allclose(patcher.coef_, plain.coef_, rtol=1e-9)
+
+
+def three_clusters():
+    """Two classes, one of two clusters."""
+    rng = np.random.default_rng(0)
+    centres = np.repeat([[0.0, 0.0], [3.0, 0.0], [3.0, 3.0]], (200, 200, 60), axis=0)
+    X = centres + 0.5 * rng.standard_normal(centres.shape)
+    return X, (np.arange(460) >= 200).astype(int), np.arange(460) >= 400
+
+
+def test_a_linear_model_forgets_a_cluster_beyond_its_refit():
+    X, y, marked = three_clusters()
+    model = FrozenEstimator(LogisticRegression().fit(X, y))
+    patcher = PumaPatcher(model, eta=np.inf, forget_at=0.3, delta=0.5)
+    patcher.patch(X, y, remove=marked)
+    refit = LogisticRegression().fit(X[~marked], y[~marked])
+    assert refit.predict_proba(X[marked])[:, 1].mean() > 0.9
+    assert patcher.predict_proba(X[marked])[:, 1].mean() == pytest.approx(0.3, abs=1e-3)
+    assert patcher.score(X[~marked], y[~marked]) > 0.99
+
+
+def test_what_cannot_be_forgotten_is_not_run_after():
+    X, y, _ = three_clusters()
+    half = np.arange(460) % 2 == 0
+    model = FrozenEstimator(LogisticRegression().fit(X, y))
+    patcher = PumaPatcher(model, eta=np.inf, forget_at=1e-9, delta=np.inf)
+    with pytest.warns(PatchWarning, match="before its goal"):
+        patcher.patch(X, y, remove=half)
+    assert np.isfinite(patcher.coef_).all()
+    assert patcher.report_.s < 1e3

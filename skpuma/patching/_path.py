@@ -17,6 +17,7 @@ GOLDEN_STEPS = 8
 PATIENCE = 3
 NETWORK_CURVATURE_ROWS = 1000
 BEND_LIMIT = 0.1
+STALL = 1e-3
 
 
 class Path:
@@ -267,6 +268,9 @@ class Path:
                 state = trial
             if reason is None:
                 reason = self._end_reason(trail)
+                if reason == "stalled":
+                    # What was walked since the rows stopped to notice is no use.
+                    del trail[-PATIENCE:]
         if self.target is not None:
             return self._best_of(trail, directions, reason)
         return self._result(trail, reason)
@@ -310,6 +314,9 @@ class Path:
             return min(settings.eta / settings.steps, left)
         if self._nothing_to_watch() and settings.eta <= 1.0:
             return left
+        if self.model.convex and state.s >= 1.0:
+            # Confident outputs hardly move whatever the step: do not run away in one.
+            left = min(left, state.s)
         return min(self._step_length(state, direction), left)
 
     def _nothing_to_watch(self):
@@ -333,12 +340,22 @@ class Path:
             return "eta"
         if len(trail) > MAX_STEPS:
             return "steps"
+        if self._stalls(trail):
+            return "stalled"
         if self.target is not None and len(trail) > PATIENCE + 1:
             values = [point.target for point in trail]
             best = int(np.argmin(values))
             if len(trail) - 1 - best >= PATIENCE:
                 return "target"
         return None
+
+    def _stalls(self, trail):
+        """Whether s has doubled for some steps and the marked rows did not notice."""
+        if self.settings.forget_at is None or len(trail) <= PATIENCE + 1:
+            return False
+        past, now = trail[-1 - PATIENCE], trail[-1]
+        doubled = now.s >= 2.0**PATIENCE * max(past.s, 1.0) * (1.0 - 1e-9)
+        return doubled and abs(now.forgetting - past.forgetting) <= STALL
 
     def _bisect(self, move, trial, reason):
         """The largest feasible point of a segment whose end is not, and why it ends."""
