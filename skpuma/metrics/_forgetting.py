@@ -88,7 +88,8 @@ def patch_scorer(estimator, X, y):
       of the marked rows (``report_.forgetting_after``);
     - for regressors, ``min(1, 1 / report_.forgetting_after)``: the mean squared error
       of the other rows over that of the marked ones; 1 means that the marked rows are
-      known as well as the others.
+      known as well as the others;
+    - 0 in a fold without marked rows, for all candidates alike.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def patch_scorer(estimator, X, y):
     Raises
     ------
     AttributeError
-        If the estimator was not patched, or its patch removed no rows.
+        If the estimator was not patched.
 
     See Also
     --------
@@ -115,13 +116,15 @@ def patch_scorer(estimator, X, y):
     """
     patcher = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     report = getattr(patcher, "report_", None)
-    after = getattr(report, "forgetting_after", None)
-    if after is None:
-        what = "was not patched" if report is None else "forgot no rows"
+    if report is None:
         raise AttributeError(
             f"patch_scorer reads how well marked rows are forgotten from report_, but "
-            f"this {type(patcher).__name__} {what}: score a PumaPatcher, or a Pipeline "
-            "that ends in one, and pass marked= to fit or set its marker."
+            f"this {type(patcher).__name__} was not patched: score a PumaPatcher, or a "
+            "Pipeline that ends in one, and pass marked= to fit or set its marker."
         )
-    remembered = 1.0 / max(1.0, after) if is_regressor(patcher) else after
+    after = report.forgetting_after
+    if after is None:
+        remembered = 0.0
+    else:
+        remembered = 1.0 / max(1.0, after) if is_regressor(patcher) else after
     return float(estimator.score(X, y) - remembered)

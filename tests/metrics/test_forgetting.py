@@ -144,6 +144,9 @@ class TestPatchScorer:
             patch_scorer(patcher, X, y)
         with pytest.raises(AttributeError, match="pass marked="):
             patch_scorer(make_pipeline(StandardScaler(), plain), X, y)
+
+    def test_a_fold_without_marked_rows_has_nothing_to_forget(self, blobs):
+        X, y, _ = blobs
+        patcher = PumaPatcher(LogisticRegression())
         patcher.fit(X, y, marked=np.zeros(len(y), dtype=bool))
-        with pytest.raises(AttributeError, match="forgot no rows"):
-            patch_scorer(patcher, X, y)
+        assert patch_scorer(patcher, X, y) == patcher.score(X, y)
