@@ -15,6 +15,10 @@ CLASS_SHARE = 0.5
 class PumaDebugger(DelegatesPrediction, PumaMeta):
     """Find the training rows that hurt a model and patch the model without them.
 
+    Pass ``X_val``, ``y_val``, a few rows with labels that can be trusted: where the
+    labels that measure the criterion are as noisy as those of the training rows, far
+    fewer of the harmful rows are found, and the report cannot see what was lost.
+
     One round of the framework of the PUMA post: psi finds the rows whose removal is
     predicted to improve the criterion, the model is patched without them, and the
     report verifies what was gained on the rows that measure the criterion.

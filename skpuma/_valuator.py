@@ -300,10 +300,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
 
     def _undamped(self, objective, result):
         """The factor that leverage is taken with, without the training rows."""
-        solver = result.solver
-        if solver.damping > 0 and objective.model.convex and solver.explicit:
-            solver = self._settings().undamped(objective.at(result.model.theta))
-        return solver.detached()
+        at_solver = objective.at(result.model.theta)
+        return self._settings().for_leverage(at_solver, result.solver).detached()
 
     def _warn(self, objective, result):
         convex = objective.model.convex
@@ -320,10 +318,12 @@ class PumaValuator(TransformerMixin, PumaMeta):
 
     def _warn_leverage(self, objective, result):
         """Under "linear", look at the rows that a user would act on."""
-        if self.effect != "linear" or not result.solver.explicit:
+        if self.effect != "linear" or result.solver.name == "cg":
             return
+        # A woodbury solve costs a pass over the rows, an explicit one does not.
+        count = 100 if result.solver.explicit else 10
         order = np.argsort(result.effect[:, 0], kind="stable")
-        top = np.unique(np.concatenate([order[:100], order[-100:]]))
+        top = np.unique(np.concatenate([order[:count], order[-count:]]))
         top = top[objective.weight[top] > 0]
         at_solver = objective.at(result.model.theta).subset(top)
         h = scores.leverage(at_solver, result.solver)

@@ -53,11 +53,13 @@ def stationarity(objective, solver, n_rows=500):
     Parameters
     ----------
     n_rows : int
-        Rows sampled for the displacement of one row; 16 where a solve is iterative.
+        Rows sampled for the displacement of one row; fewer where their gradients would
+        take more than a few tens of megabytes, and 64 where a solve is iterative.
     """
     gradient = objective.gradient()
     used = np.flatnonzero(objective.weight > 0)
-    limit = n_rows if solver.explicit else 16
+    limit = min(n_rows, max(4_000_000 // objective.model.n_parameters, 16))
+    limit = min(limit, 64) if solver.name == "cg" else limit
     if len(used) > limit:
         used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
     one_row = solver.solve(objective.row_gradients(used).T).value

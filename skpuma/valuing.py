@@ -31,6 +31,16 @@ class Settings:
             curvature_of(objective, self.curvature), self.solver, self.damping
         )
 
+    def for_leverage(self, objective, solver):
+        """The factor of leverage and one-step effects: the asked curvature.
+
+        Without damping for models that are linear in their parameters, unless it is
+        singular; networks keep theirs, which they cannot be factored without.
+        """
+        if solver.damping == 0 or not objective.model.convex:
+            return solver
+        return factor(curvature_of(objective, self.curvature), self.solver, "auto")
+
     def undamped(self, objective):
         """The true curvature of Newton steps and leverage, damped only if singular."""
         if self.effect == "one_step" and self.solver == "cg":
@@ -147,7 +157,7 @@ def with_validation_rows(objective, validation, settings):
     effect = psi * (objective.weight / objective.total_weight)[:, None]
     leverage = None
     if settings.effect == "one_step":
-        exact = solver if solver.damping == 0 else settings.undamped(objective)
+        exact = settings.for_leverage(objective, solver)
         effect, leverage = scores.one_step_effects(objective, exact, measures)
     constant = np.zeros(S.shape[1])
     if model.kind != "sum":

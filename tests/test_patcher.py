@@ -12,14 +12,22 @@ import sklearn
 from scipy.special import expit
 from sklearn.base import clone, is_classifier
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.metrics import brier_score_loss, log_loss, make_scorer, mean_squared_error
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, scale
 
 from skpuma import (
     DeltaReachedWarning,
@@ -1167,3 +1175,40 @@ def test_what_cannot_be_forgotten_is_not_run_after():
         patcher.patch(X, y, remove=half)
     assert np.isfinite(patcher.coef_).all()
     assert patcher.report_.s < 1e3
+
+
+def test_kinks_do_not_hold_a_path_up():
+    X, y = load_iris(return_X_y=True)
+    X = scale(X)
+    net = MLPClassifier((6, 4), solver="lbfgs", alpha=0.01, max_iter=2000)
+    frozen = FrozenEstimator(net.set_params(random_state=0).fit(X[::2], y[::2]))
+    patcher = PumaPatcher(frozen, "log_loss", delta=np.inf, reweight=False)
+    patcher.patch(X[::2], y[::2], upweight=np.arange(75) % 9 == 4)
+    assert patcher.report_.s == 1.0
+    assert len(patcher.history_) < 50
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        PoissonRegressor(alpha=0.1),
+        GammaRegressor(alpha=0.1),
+        TweedieRegressor(power=1.5, alpha=0.1, fit_intercept=False),
+        TweedieRegressor(power=0, alpha=0.1),
+    ],
+    ids=str,
+)
+def test_patch_of_a_deviance_model_is_its_refit(model, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = rng.poisson(np.exp(0.5 * X[:, 0])) + 0.5
+    weight = rng.uniform(0.5, 2.0, 200) if weighted else None
+    marked = rng.random(200) < 0.2
+    patcher = PumaPatcher(model, delta=np.inf, reweight=False)
+    patcher.fit(X, y, weight).patch(X, y, remove=marked)
+    tight = clone(model).set_params(solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    kept = None if weight is None else weight[~marked]
+    tight.fit(X[~marked], y[~marked], kept)
+    np.testing.assert_allclose(patcher.coef_, tight.coef_, rtol=1e-6)
+    np.testing.assert_allclose(patcher.intercept_, tight.intercept_, atol=1e-7)

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skpuma import LeverageWarning, PumaValuator, SolverError, StationarityWarning
-from skpuma.criteria import BrierScore, LogLoss
+from skpuma.criteria import BrierScore, CalibrationError, LogLoss
 from tests import data
 
 TIGHT = LogisticRegression(**data.TIGHT)
@@ -721,3 +721,50 @@ def test_weights_of_a_pipeline_with_routing():
         )
         valuator = PumaValuator(model, cv=2, random_state=0).fit(X, y, weight)
     np.testing.assert_array_equal(valuator.psi_, expected.psi_)
+
+
+@pytest.mark.parametrize("curvature", ["gauss_newton", "hessian"])
+def test_one_step_effects_use_the_asked_curvature_and_damping(curvature):
+    X, y = data.blobs(60, k=3)
+    net = MLPClassifier((4,), activation="tanh", solver="lbfgs", alpha=0.5)
+    net.set_params(random_state=0, max_iter=2000, tol=1e-9).fit(X, y)
+    effects = []
+    for damping in (0.02, 1.0):
+        valuator = PumaValuator(
+            FrozenEstimator(net),
+            "log_loss",
+            effect="one_step",
+            curvature=curvature,
+            solver="eigh",
+            damping=damping,
+        ).fit(X, y, X_val=X[::-1] + 0.1, y_val=y[::-1])
+        linear = valuator.psi_[:, 0] / 60
+        # Strong damping leaves no leverage: one step is then the linear effect.
+        effects.append((valuator.removal_effect_[:, 0], linear))
+    assert not np.allclose(effects[0][0], effects[1][0], rtol=0.1)
+    one_step, linear = effects[1]
+    assert np.corrcoef(one_step, linear)[0, 1] > 0.97
+
+
+def test_criteria_of_one_kind_are_told_apart():
+    X, y = data.blobs(90)
+    criteria = [CalibrationError(n_bins=5), CalibrationError(binning="soft")]
+    valuator = PumaValuator(criterion=criteria, random_state=0).fit(X, y)
+    assert valuator.criterion_names_[0] != valuator.criterion_names_[1]
+    assert "soft" in valuator.criterion_names_[1]
+    with pytest.raises(ValueError, match="repeated names"):
+        PumaValuator(criterion=["brier_score", "brier_score"]).fit(X, y)
+
+
+def test_stationarity_does_not_depend_on_the_solver():
+    X, y = data.blobs(120)
+    net = MLPClassifier((5,), activation="tanh", solver="lbfgs", max_iter=50)
+    net.set_params(random_state=0).fit(X, y)
+    found = []
+    for solver in ("cholesky", "woodbury", "cg"):
+        valuator = PumaValuator(
+            FrozenEstimator(net), "brier_score", solver=solver, damping=0.01
+        )
+        found.append(valuator.fit(X, y, X_val=X, y_val=y).stationarity_)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    assert found[2] == pytest.approx(found[0], rel=0.5)

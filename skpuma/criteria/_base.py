@@ -1,7 +1,8 @@
 """The contract of a criterion, and its binding to a model's rows."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from inspect import signature
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -208,10 +209,33 @@ def measures_of(criteria, model, X, y, weight, groups=None):
                 bounded,
             )
             out.append(measure)
-    names = [measure.name for measure in out]
+    return _told_apart(out)
+
+
+def _told_apart(measures):
+    """Criteria of one kind are named by their settings too.
+
+    Raises
+    ------
+    ValueError
+        If that does not tell them apart either.
+    """
+    kinds = {}
+    for measure in measures:
+        kinds.setdefault(measure.name, []).append(type(measure.criterion))
+    measures = [
+        replace(measure, name=f"{measure.name} {measure.criterion!r}")
+        if len(kinds[measure.name]) > 1 and len(set(kinds[measure.name])) == 1
+        else measure
+        for measure in measures
+    ]
+    names = [measure.name for measure in measures]
     if len(set(names)) < len(names):
-        raise ValueError(f"The criteria have repeated names: {names}; give each one.")
-    return out
+        raise ValueError(
+            f"The criteria have repeated names: {names}. Pass each criterion once; own "
+            "criteria are told apart by their attribute `name`."
+        )
+    return measures
 
 
 def _parts(criterion, by, model, y, groups, weight):
@@ -241,6 +265,15 @@ def _check_contract(criterion):
                 f"A criterion needs the methods value and grad_raw of (z, y, *, "
                 f"sample_weight, groups); {criterion!r} has no {method}."
             )
+        try:
+            signature(getattr(criterion, method)).bind(
+                None, None, sample_weight=None, groups=None
+            )
+        except TypeError as error:
+            raise TypeError(
+                f"{method} of {criterion!r} must take (z, y, *, sample_weight=None, "
+                f"groups=None): {error}."
+            ) from None
 
 
 def _check_groups(name, groups, weight):

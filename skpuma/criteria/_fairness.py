@@ -57,7 +57,8 @@ class _GroupGap(BaseCriterion):
         if not gaps:
             raise ValueError(
                 f"{self.name}: fewer than two groups have rows to compare; use other "
-                "rows or another sensitive feature."
+                "rows or another sensitive feature, and no by='class' where a class "
+                "has no rows of the kind that is compared."
             )
         return np.array(gaps), parts
 

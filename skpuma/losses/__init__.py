@@ -9,4 +9,5 @@ LOSSES = {
     "multinomial_log": "skpuma.losses._multinomial_log:MultinomialLogLoss",
     "poisson": "skpuma.losses._poisson:PoissonLoss",
     "squared": "skpuma.losses._squared:SquaredLoss",
+    "tweedie": "skpuma.losses._tweedie:TweedieLoss",
 }

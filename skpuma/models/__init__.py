@@ -14,11 +14,14 @@ from skpuma.utils._registry import load
 from skpuma.utils.errors import NotDifferentiableError
 
 MODELS = {
+    "sklearn.GammaRegressor": "skpuma.models._glm:GLMModel",
     "sklearn.LinearRegression": "skpuma.models._linear:LinearRegressionModel",
     "sklearn.LogisticRegression": "skpuma.models._linear:LogisticModel",
     "sklearn.MLPClassifier": "skpuma.models._mlp:MLPModel",
     "sklearn.MLPRegressor": "skpuma.models._mlp:MLPModel",
+    "sklearn.PoissonRegressor": "skpuma.models._glm:GLMModel",
     "sklearn.Ridge": "skpuma.models._linear:RidgeModel",
+    "sklearn.TweedieRegressor": "skpuma.models._glm:GLMModel",
 }
 
 __all__ = ["MODELS", "BaseModel", "adapt", "find_adapter"]

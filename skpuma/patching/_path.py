@@ -17,6 +17,7 @@ GOLDEN_STEPS = 8
 PATIENCE = 3
 NETWORK_CURVATURE_ROWS = 1000
 BEND_LIMIT = 0.1
+KINK = 0.7
 STALL = 1e-3
 
 
@@ -283,11 +284,18 @@ class Path:
         state, direction = move[:2]
         objective = self._weighted(state.s, state.lam, state.theta)
         forward = objective.model.jvp(objective.X, direction)
+        bend, kinked = self._bend(objective, forward, trial), 0
         for _ in range(10):
-            if self._bend(objective, forward, trial) <= BEND_LIMIT:
+            if bend <= BEND_LIMIT:
                 break
-            h *= 0.5
-            trial = self._advance(*move, h)
+            shorter = self._advance(*move, 0.5 * trial.step)
+            bent, bend = bend, self._bend(objective, forward, shorter)
+            # Halving a smooth step quarters its error. Where it does not, the outputs
+            # have kinks (relu), at which no step is short enough.
+            kinked = kinked + 1 if bend > KINK * bent else 0
+            if kinked == 2:
+                break
+            trial = shorter
         return trial
 
     def _bend(self, objective, forward, trial):

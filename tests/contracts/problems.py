@@ -38,6 +38,7 @@ TARGETS = {
     "regression": numbers,
     "two outputs": lambda X: numbers(X, 2),
     "counts": counts,
+    "positive": lambda X: counts(X) + 0.5,
 }
 
 

@@ -7,7 +7,14 @@ import pytest
 from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -64,6 +71,13 @@ def ridge_cases():
         yield "regression", dict(solver=solver)
 
 
+def glm_cases(task, **more):
+    for intercept, alpha in itertools.product((True, False), (0.0, 0.3)):
+        newton = {"solver": "newton-cholesky"}
+        yield task, dict(fit_intercept=intercept, alpha=alpha, **newton, **more)
+    yield task, dict(solver="lbfgs", **more)
+
+
 def mlp_cases(*tasks):
     for task, activation, hidden, alpha in itertools.product(
         tasks, ACTIVATIONS, ((4,), (4, 3)), (0.0, 0.5)
@@ -85,6 +99,17 @@ CASES = {
         mlp_cases("regression", "two outputs", "counts"),
     ),
     "sklearn.Ridge": (Ridge, ridge_cases()),
+    "sklearn.PoissonRegressor": (PoissonRegressor, glm_cases("counts")),
+    "sklearn.GammaRegressor": (GammaRegressor, glm_cases("positive")),
+    "sklearn.TweedieRegressor": (
+        TweedieRegressor,
+        [
+            *glm_cases("regression", power=0),
+            *glm_cases("counts", power=1),
+            *glm_cases("counts", power=1.6),
+            *glm_cases("positive", power=2),
+        ],
+    ),
 }
 CASES = {key: (cls, list(cases)) for key, (cls, cases) in CASES.items()}
 CONVEX = [

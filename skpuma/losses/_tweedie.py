@@ -1,0 +1,70 @@
+"""Half the Tweedie deviance with a log link, without the terms of y alone."""
+
+import numpy as np
+
+from skpuma.losses._base import BaseLoss
+
+
+class TweedieLoss(BaseLoss):
+    """Poisson (power 1), compound Poisson (between 1 and 2) and gamma (power 2).
+
+    Convex in z for these powers, with mean ``mu = exp(z)``.
+
+    Parameters
+    ----------
+    power : float in [1, 2], default 1.5
+        Variance of y is proportional to ``mu ** power``.
+    """
+
+    def __init__(self, power=1.5):
+        if not 1.0 <= power <= 2.0:
+            raise ValueError(
+                f"power={power} is outside [1, 2], where the loss is convex."
+            )
+        self.power = float(power)
+
+    def value(self, z, y):
+        p = self.power
+        if p == 1.0:
+            return (np.exp(z) - y * z).sum(axis=1)
+        if p == 2.0:
+            return (z + y * np.exp(-z)).sum(axis=1)
+        both = np.exp((2 - p) * z) / (2 - p) - y * np.exp((1 - p) * z) / (1 - p)
+        return both.sum(axis=1)
+
+    def gradient(self, z, y):
+        p = self.power
+        return np.exp((2 - p) * z) - y * np.exp((1 - p) * z)
+
+    def _curvature(self, z, y):
+        p = self.power
+        return (2 - p) * np.exp((2 - p) * z) + (p - 1) * y * np.exp((1 - p) * z)
+
+    def hessian(self, z, y):
+        return self._curvature(z, y)[:, :, None] * np.eye(z.shape[1])
+
+    def hessian_root(self, z, y):
+        return np.sqrt(self._curvature(z, y))[:, :, None] * np.eye(z.shape[1])
+
+    def predict(self, z):
+        return np.exp(z)
+
+    def predict_vjp(self, z, u):
+        return np.exp(z) * u
+
+    def dispersion(self, z, y, weight):
+        if self.power == 1.0:
+            return 1.0
+        mu = np.exp(z)
+        pearson = np.square(y - mu) / mu**self.power
+        mean = np.average(pearson.sum(axis=1), weights=weight)
+        return max(mean, np.finfo(float).tiny)
+
+    def __repr__(self):
+        return f"TweedieLoss(power={self.power:g})"
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.power == other.power
+
+    def __hash__(self):
+        return hash((type(self), self.power))
