@@ -1,5 +1,7 @@
 """Gaps between groups in the mean predicted probability (soft rates)."""
 
+from abc import abstractmethod
+
 import numpy as np
 
 from skpuma.criteria._base import BaseCriterion, weights_of
@@ -24,9 +26,9 @@ class _GroupGap(BaseCriterion):
         part._against = group
         return part
 
+    @abstractmethod
     def _conditions(self, z, y):
         """(class, rows) pairs whose gaps are compared."""
-        raise NotImplementedError
 
     def _combine(self, gaps):
         """Weights (n_conditions,) of the gaps in the criterion."""

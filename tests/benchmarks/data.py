@@ -21,10 +21,8 @@ ADULT = (
 
 def folder():
     """The folder of the larger data sets, or None."""
-    for name in (os.environ.get("SKPUMA_DATA"), "../shared/data"):
-        if name and Path(name).is_dir():
-            return Path(name)
-    return None
+    name = os.environ.get("SKPUMA_DATA")
+    return Path(name) if name and Path(name).is_dir() else None
 
 
 def breast_cancer():
