@@ -110,6 +110,12 @@ def solve(
     problem = build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight)
     if problem is None:
         return np.zeros(len(weight))
+    from skpuma.reweighting import SOLVERS
+
+    if solver not in ("auto", *SOLVERS):
+        raise ValueError(
+            f"Unknown solver {solver!r}; choose 'auto' or one of {sorted(SOLVERS)}."
+        )
     names = [solver]
     if solver == "auto":
         small = problem.A.size <= CVXPY_LIMIT
@@ -119,7 +125,7 @@ def solve(
     failure = None
     for name in names:
         try:
-            lam = load(f"skpuma.reweighting._{name}:solve_{name}")(problem)
+            lam = load(SOLVERS[name])(problem)
         except SolverError as error:
             failure = error
             continue
