@@ -24,7 +24,7 @@ def check_loss(loss, z, y):
         Raw outputs, away from points where the loss has a kink.
     y : array-like
         Coded targets: class positions (n,) of a classification loss, floats (n, k) of
-        a regression loss.
+        a regression loss, zeros and ones (n, k) of a multilabel loss.
 
     Raises
     ------
@@ -108,7 +108,16 @@ def check_loss(loss, z, y):
             EXACT,
             "Set constant_hessian=False.",
         )
+    if loss.affine and not loss.classification:
+        expect_equal(
+            "loss.gradient is affine in y, as affine=True says",
+            2.0 * np.asarray(loss.gradient(z, 0.5 * (y + y[::-1]))),
+            gradient + loss.gradient(z, y[::-1]),
+            SUMMED,
+            "Set affine=False; psi would be wrong for other targets.",
+        )
     _check_prediction(loss, z, y, rng)
+    _check_unweighted(loss, z)
     dispersion = float(loss.dispersion(z, y, np.ones(n)))
     expect(
         np.isfinite(dispersion) and dispersion > 0,
@@ -132,8 +141,9 @@ def _check_prediction(loss, z, y, rng):
             SUMMED,
             "Criteria read them as probabilities.",
         )
+        _check_decision(loss, z, predicted)
     else:
-        expect_shape("loss.predict", predicted, (n, k), "one prediction per output")
+        expect_shape("loss.predict", predicted, y.shape, "one prediction per target")
     u = rng.standard_normal(predicted.shape)
     pulled = np.asarray(loss.predict_vjp(z, u))
     expect_shape("loss.predict_vjp", pulled, (n, k), "a gradient in z")
@@ -151,4 +161,30 @@ def _check_prediction(loss, z, y, rng):
         )
 
 
-# -- parts of check_model --------------------------------------------------------------
+def _check_decision(loss, z, predicted):
+    decided = np.asarray(loss.decide(z))
+    expect_shape("loss.decide", decided, (len(z),), "one class for each row")
+    expect_equal(
+        "loss.decide picks the class with the largest of loss.predict",
+        predicted[np.arange(len(z)), decided],
+        predicted.max(axis=1),
+        EXACT,
+        "Accuracy would be that of other decisions than the probabilities say.",
+    )
+
+
+def _check_unweighted(loss, z):
+    plain = loss.unweighted()
+    expect(
+        plain == plain.unweighted(),
+        "loss.unweighted() has no weights left to drop",
+        f"{plain!r} becomes {plain.unweighted()!r}",
+        "Criteria measure the loss without class weights.",
+    )
+    expect_equal(
+        "loss.unweighted().predict(z) == loss.predict(z)",
+        plain.predict(z),
+        loss.predict(z),
+        EXACT,
+        "Class weights are part of the fit, not of the prediction.",
+    )

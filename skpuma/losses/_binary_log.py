@@ -9,7 +9,7 @@ from skpuma.losses._base import BaseLoss
 class BinaryLogLoss(BaseLoss):
     """``log(1 + exp(z)) - y z`` with y in {0, 1}."""
 
-    classification = True
+    task = "classification"
 
     def value(self, z, y):
         z = z[:, 0]

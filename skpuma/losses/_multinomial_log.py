@@ -9,7 +9,7 @@ from skpuma.losses._base import BaseLoss
 class MultinomialLogLoss(BaseLoss):
     """``logsumexp(z) - z[y]`` with y in {0, ..., k - 1}."""
 
-    classification = True
+    task = "classification"
 
     def value(self, z, y):
         return logsumexp(z, axis=1) - z[np.arange(len(z)), y]

@@ -6,8 +6,7 @@ from skpuma.losses._tweedie import TweedieLoss
 class PoissonLoss(TweedieLoss):
     """``exp(z) - y z``, summed over outputs: the Tweedie loss of power 1."""
 
+    parameters = ()
+
     def __init__(self):
         super().__init__(1.0)
-
-    def __repr__(self):
-        return "PoissonLoss()"

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skpuma.losses._base import BaseLoss
+from skpuma.losses._residual import ResidualLoss
 
 
-class SquaredLoss(BaseLoss):
+class SquaredLoss(ResidualLoss):
     """``1/2 * ||z - y||^2``, summed over outputs."""
 
     constant_hessian = True
@@ -22,13 +22,3 @@ class SquaredLoss(BaseLoss):
 
     def hessian_root(self, z, y):
         return self.hessian(z, y)
-
-    def predict(self, z):
-        return z
-
-    def predict_vjp(self, z, u):
-        return u
-
-    def dispersion(self, z, y, weight):
-        mean_square = np.average(2.0 * self.value(z, y), weights=weight)
-        return max(mean_square, np.finfo(float).tiny)

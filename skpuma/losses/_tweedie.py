@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skpuma.losses._base import BaseLoss
+from skpuma.losses._base import BaseLoss, diagonal, mean_scale
 
 
 class TweedieLoss(BaseLoss):
@@ -15,6 +15,8 @@ class TweedieLoss(BaseLoss):
     power : float in [1, 2], default 1.5
         Variance of y is proportional to ``mu ** power``.
     """
+
+    parameters = ("power",)
 
     def __init__(self, power=1.5):
         if not 1.0 <= power <= 2.0:
@@ -41,10 +43,10 @@ class TweedieLoss(BaseLoss):
         return (2 - p) * np.exp((2 - p) * z) + (p - 1) * y * np.exp((1 - p) * z)
 
     def hessian(self, z, y):
-        return self._curvature(z, y)[:, :, None] * np.eye(z.shape[1])
+        return diagonal(self._curvature(z, y))
 
     def hessian_root(self, z, y):
-        return np.sqrt(self._curvature(z, y))[:, :, None] * np.eye(z.shape[1])
+        return diagonal(np.sqrt(self._curvature(z, y)))
 
     def predict(self, z):
         return np.exp(z)
@@ -57,14 +59,4 @@ class TweedieLoss(BaseLoss):
             return 1.0
         mu = np.exp(z)
         pearson = np.square(y - mu) / mu**self.power
-        mean = np.average(pearson.sum(axis=1), weights=weight)
-        return max(mean, np.finfo(float).tiny)
-
-    def __repr__(self):
-        return f"TweedieLoss(power={self.power:g})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.power == other.power
-
-    def __hash__(self):
-        return hash((type(self), self.power))
+        return mean_scale(pearson.sum(axis=1), weight)
