@@ -13,11 +13,10 @@ from skpuma.checks._expect import (
     expect_equal,
     expect_shape,
 )
-from skpuma.criteria import CRITERIA
+from skpuma.criteria import bind, named
 from skpuma.losses._binary_log import BinaryLogLoss
 from skpuma.losses._multinomial_log import MultinomialLogLoss
 from skpuma.losses._squared import SquaredLoss
-from skpuma.utils._registry import resolve
 from skpuma.utils._validation import check_groups, check_weights
 
 
@@ -26,8 +25,9 @@ def check_criterion(criterion, z, y, sample_weight=None, groups=None, *, loss=No
 
     Parameters
     ----------
-    criterion : criterion or str
-        Any object with `value` and `grad_raw`, or a name of the table.
+    criterion : criterion, function or str
+        Any object with `value` and `grad_raw`, a function of (y, raw), or a name of the
+        table. A label that it names is a class position here.
     z : array-like (n, k)
         Raw outputs; without ties, at which the largest of several has no gradient.
     y : array-like
@@ -37,7 +37,8 @@ def check_criterion(criterion, z, y, sample_weight=None, groups=None, *, loss=No
         Sensitive feature of every row.
     loss : BaseLoss, optional
         How z becomes a prediction, for criteria with `for_loss`. By default the
-        log-loss for class positions and the squared loss for floats.
+        log-loss for class positions and the squared loss for floats; pass the loss of
+        the model for several labels a row.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def check_criterion(criterion, z, y, sample_weight=None, groups=None, *, loss=No
     >>> rng = np.random.default_rng(0)
     >>> check_criterion("brier_score", rng.normal(size=(20, 3)), np.arange(20) % 3)
     """
-    criterion = resolve(CRITERIA, criterion, "criterion")
+    criterion = named(criterion)
     z, y = np.array(z, dtype=float), np.array(y)
     n = len(z)
     weight = check_weights(sample_weight, n)
@@ -65,8 +66,9 @@ def check_criterion(criterion, z, y, sample_weight=None, groups=None, *, loss=No
             "it has none",
             "A criterion needs value and grad_raw of (z, y, *, sample_weight, groups).",
         )
-    if hasattr(criterion, "for_loss"):
-        criterion = criterion.for_loss(_default_loss(z, y) if loss is None else loss)
+    loss = _default_loss(z, y) if loss is None else loss
+    classes = np.arange(max(z.shape[1], 2)) if loss.classification else None
+    criterion = bind(criterion, loss, classes)
     unchanged = Unchanged(criterion, z=z, y=y, sample_weight=weight)
 
     def value(at, index=slice(None), weight=weight):

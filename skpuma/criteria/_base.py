@@ -10,13 +10,21 @@ from sklearn.base import BaseEstimator
 from skpuma.utils._registry import resolve
 
 BY = (None, "class", "group")
+TASKS = {
+    "classification": "classification",
+    "regression": "regression",
+    "multilabel": "multilabel classification",
+}
 
 
 class BaseCriterion(BaseEstimator, ABC):
     """A cost as a function of raw outputs z (n, k) and coded targets y.
 
     A user's own criterion needs no base class: any object with `value` and `grad_raw`
-    of these signatures will do; `name` and `bounded` are used when it has them.
+    of these signatures will do; `name` and `bounded` are used when it has them. If it
+    has a method ``inputs(model, X, y)``, the criterion is measured on the rows that it
+    returns, which are held fixed under differentiation. ``against(group)`` and
+    ``of_class(position)`` say what `by` means to a criterion that compares rows.
 
     Parameters
     ----------
@@ -31,8 +39,9 @@ class BaseCriterion(BaseEstimator, ABC):
         Whether the cost is a probability or a gap between probabilities; it sets the
         meaning of ``delta="auto"``.
     needs_groups : bool
+        Whether it reads the sensitive feature.
     tasks : tuple of str
-        "classification", "regression" or both.
+        Of "classification", "regression" and "multilabel".
     """
 
     name = ""
@@ -46,6 +55,11 @@ class BaseCriterion(BaseEstimator, ABC):
         self.by = by
         self.loss = None
 
+    @property
+    def compares_groups(self):
+        """Whether a sensitive feature with a single value makes it meaningless."""
+        return self.needs_groups
+
     def for_loss(self, loss):
         """A copy bound to the model's loss, which knows how z becomes a prediction.
 
@@ -54,15 +68,25 @@ class BaseCriterion(BaseEstimator, ABC):
         ValueError
             If the criterion does not fit the task of the model.
         """
-        task = "classification" if loss.classification else "regression"
-        if task not in self.tasks:
+        if loss.task not in self.tasks:
+            tasks = " and ".join(TASKS[task] for task in self.tasks)
             raise ValueError(
-                f"{self.name} is a criterion for {' and '.join(self.tasks)}; this "
-                f"model is for {task}."
+                f"{title(self)} is a criterion for {tasks}; this model is for "
+                f"{TASKS[loss.task]}."
             )
-        bound = type(self)(**self.get_params())
+        bound = type(self)(**self.get_params(deep=False))
         bound.loss = loss
         return bound
+
+    def for_classes(self, classes):
+        """A copy that knows the labels behind the class positions (None: it has none).
+
+        Called after `for_loss`.
+        """
+        return self
+
+    def check_rows(self, y, *, sample_weight=None, groups=None):
+        """Refuse rows on which the criterion is not defined, before they are used."""
 
     @abstractmethod
     def value(self, z, y, *, sample_weight=None, groups=None):
@@ -72,19 +96,80 @@ class BaseCriterion(BaseEstimator, ABC):
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         """Its derivative in z, shape (n, k)."""
 
+    def _identity(self):
+        return tuple(
+            (name, _hashable(value))
+            for name, value in self.get_params(deep=False).items()
+        )
+
     def __eq__(self, other):
-        return type(self) is type(other) and self.get_params() == other.get_params()
+        return type(self) is type(other) and self._identity() == other._identity()
 
     def __hash__(self):
-        return hash((type(self), tuple(self.get_params().items())))
+        return hash((type(self), self._identity()))
 
     def __sklearn_is_fitted__(self):
         return True
 
 
+def _hashable(value):
+    """A parameter with its lists and arrays turned into tuples."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(one) for one in value)
+    return value
+
+
 def weights_of(z, sample_weight):
     """Weights (n,), ones by default."""
     return np.ones(len(z)) if sample_weight is None else sample_weight
+
+
+def named(one):
+    """The criterion that a name of the table or a plain function of (y, raw) means.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    from skpuma.criteria import CRITERIA
+    from skpuma.criteria._function import FunctionCriterion
+
+    criterion = resolve(CRITERIA, one, "criterion")
+    methods = any(hasattr(criterion, method) for method in ("value", "grad_raw"))
+    if callable(criterion) and not methods and not isinstance(criterion, type):
+        return FunctionCriterion(criterion)
+    return criterion
+
+
+def criterion_of(one):
+    """The same, with its contract checked.
+
+    Raises
+    ------
+    TypeError
+        If it is no criterion.
+    """
+    criterion = named(one)
+    _check_contract(criterion)
+    return criterion
+
+
+def bind(criterion, loss, classes):
+    """A criterion, with or without `for_loss` and `for_classes`, bound to a model."""
+    if hasattr(criterion, "for_loss"):
+        criterion = criterion.for_loss(loss)
+    if hasattr(criterion, "for_classes"):
+        criterion = criterion.for_classes(classes)
+    return criterion
+
+
+def title(criterion):
+    """How reports call a criterion."""
+    name = getattr(criterion, "name", "") or getattr(criterion, "default_name", "")
+    return name or type(criterion).__name__
 
 
 @dataclass(frozen=True)
@@ -160,7 +245,7 @@ def measures_of(criteria, model, X, y, weight, groups=None):
 
     Parameters
     ----------
-    criteria : str, criterion, or list of them
+    criteria : str, criterion, function of (y, raw), or list of them
         "auto" is the estimator's own loss.
     model : BaseModel
     X : prepared rows
@@ -177,26 +262,20 @@ def measures_of(criteria, model, X, y, weight, groups=None):
     Raises
     ------
     ValueError
-        If a name is unknown, a criterion does not fit the task, or the sensitive
-        feature is missing or has one value only.
+        If a name is unknown, a criterion does not fit the task or the rows, or the
+        sensitive feature is missing or has one value only.
     """
-    from skpuma.criteria import CRITERIA
-
     if not isinstance(criteria, (list, tuple)):
         criteria = [criteria]
     if not criteria:
         raise ValueError("criterion is an empty list: name at least one criterion.")
     out = []
     for one in criteria:
-        criterion = resolve(CRITERIA, one, "criterion")
-        _check_contract(criterion)
-        name = getattr(criterion, "name", "") or type(criterion).__name__
+        criterion = criterion_of(one)
         by = getattr(criterion, "by", None)
-        if by == "group" or getattr(criterion, "needs_groups", False):
-            _check_groups(name, groups, weight)
-        if hasattr(criterion, "for_loss"):
-            criterion = criterion.for_loss(model.loss)
-            name = criterion.name
+        _check_groups(criterion, by, groups, weight)
+        criterion = bind(criterion, model.loss.unweighted(), model.classes)
+        name = title(criterion)
         bounded = bool(getattr(criterion, "bounded", False))
         for label, part, mask in _parts(criterion, by, model, y, groups, weight):
             measure = Measure(
@@ -208,6 +287,10 @@ def measures_of(criteria, model, X, y, weight, groups=None):
                 groups if mask is None or groups is None else groups[mask],
                 bounded,
             )
+            if hasattr(part, "check_rows"):
+                part.check_rows(
+                    measure.y, sample_weight=measure.weight, groups=measure.groups
+                )
             out.append(measure)
     return _told_apart(out)
 
@@ -246,6 +329,10 @@ def _parts(criterion, by, model, y, groups, weight):
         if model.classes is None:
             raise ValueError("by='class' needs a classifier; use by='group'.")
         used = [c for c in range(len(model.classes)) if weight[y == c].sum() > 0]
+        if hasattr(criterion, "of_class"):
+            return [
+                (f"class={model.classes[c]}", criterion.of_class(c), None) for c in used
+            ]
         return [(f"class={model.classes[c]}", criterion, y == c) for c in used]
     values = np.unique(groups[weight > 0])
     if getattr(criterion, "needs_groups", False):
@@ -262,8 +349,9 @@ def _check_contract(criterion):
     for method in ("value", "grad_raw"):
         if not callable(getattr(criterion, method, None)):
             raise TypeError(
-                f"A criterion needs the methods value and grad_raw of (z, y, *, "
-                f"sample_weight, groups); {criterion!r} has no {method}."
+                f"A criterion is a name, a function of (y, raw), or an object with the "
+                f"methods value and grad_raw of (z, y, *, sample_weight, groups); "
+                f"{criterion!r} has no {method}."
             )
         try:
             signature(getattr(criterion, method)).bind(
@@ -276,14 +364,18 @@ def _check_contract(criterion):
             ) from None
 
 
-def _check_groups(name, groups, weight):
-    if groups is None:
+def _check_groups(criterion, by, groups, weight):
+    name = title(criterion)
+    needs = by == "group" or getattr(criterion, "needs_groups", False)
+    compares = by == "group" or getattr(criterion, "compares_groups", needs)
+    if needs and groups is None:
+        reads = "compares groups" if compares else "reads the sensitive feature"
         raise ValueError(
-            f"{name} compares groups of the rows that measure it: pass "
+            f"{name} {reads} of the rows that measure it: pass "
             "sensitive_features_val= together with X_val=, or sensitive_features= "
             "where no X_val is given."
         )
-    if len(np.unique(groups[weight > 0])) < 2:
+    if compares and len(np.unique(groups[weight > 0])) < 2:
         raise ValueError(
             f"{name} compares groups, but the sensitive feature has a single value on "
             "the rows that measure it."

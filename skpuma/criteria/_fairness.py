@@ -35,7 +35,8 @@ class _GroupGap(BaseCriterion):
         return np.full(len(gaps), 1.0 / len(gaps))
 
     def _columns(self, z):
-        return [1] if z.shape[1] == 1 else list(range(z.shape[1]))
+        n_classes = self.loss.predict(z[:1]).shape[1]
+        return [1] if n_classes == 2 else list(range(n_classes))
 
     def _group_masks(self, groups):
         if self._against is not None:
@@ -70,7 +71,7 @@ class _GroupGap(BaseCriterion):
 
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         gaps, parts = self._gaps(z, y, weights_of(z, sample_weight), groups)
-        u = np.zeros((len(z), max(z.shape[1], 2)))
+        u = np.zeros_like(self.loss.predict(z))
         for factor, (column, share) in zip(self._combine(gaps), parts, strict=True):
             u[:, column] += factor * share
         return self.loss.predict_vjp(z, u)

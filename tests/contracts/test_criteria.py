@@ -20,7 +20,11 @@ from skpuma.criteria import (
     SquaredError,
     measures_of,
 )
+from skpuma.losses._binary_log import BinaryLogLoss
+from skpuma.losses._multilabel import MultilabelLoss
+from skpuma.losses._multinomial_log import MultinomialLogLoss
 from skpuma.losses._poisson import PoissonLoss
+from skpuma.losses._squared import SquaredLoss
 from skpuma.utils._registry import load
 from tests import naive
 from tests.contracts import problems
@@ -33,8 +37,15 @@ VARIANTS = {
         {"binning": "soft", "n_bins": 5, "temperature": 0.1},
         {"n_bins": 1},
     ],
+    "adversarial_loss": [{"epsilon": 0.0}],
     "equalized_odds": [{"agg": "mean"}],
+    "margin": [{"temperature": 0.2}],
+    "mmce": [{"width": 0.02}, {"width": 5.0}],
+    "pinball": [{"quantile": 0.9}],
+    "roc_auc": [{"temperature": 1.0}],
+    "worst_group_loss": [{"temperature": 0.3}],
 }
+LABELS = "two labels"
 GROUPS = {0: None, 2: np.array(["f", "m"]), 3: np.array(["a", "b", "c"])}
 
 
@@ -51,7 +62,11 @@ def cases():
     for name in sorted(CRITERIA):
         for arguments in ({}, *VARIANTS.get(name, [])):
             criterion = make(name, **arguments)
-            outputs = {"classification": (1, 3), "regression": (-1, -2)}
+            outputs = {
+                "classification": (1, 3),
+                "regression": (-1, -2),
+                "multilabel": (LABELS,),
+            }
             for task in criterion.tasks:
                 for k in outputs[task]:
                     for n_groups in (2, 3) if criterion.needs_groups else (0, 2):
@@ -61,6 +76,8 @@ def cases():
 def raw_and_targets(k, n=40, seed=0):
     """Raw outputs and targets; a negative k is a regression with -k outputs."""
     rng = np.random.default_rng(seed)
+    if k == LABELS:
+        return 1.5 * rng.standard_normal((n, 2)), rng.integers(0, 2, (n, 2)) * 1.0
     z = 1.5 * rng.standard_normal((n, abs(k)))
     if k < 0:
         return z, rng.standard_normal(z.shape)
@@ -80,10 +97,15 @@ def probabilities(z):
 
 def bound(criterion, k):
     """The criterion with the loss that its raw outputs come from."""
-    from skpuma.checks._criterion import _default_loss
+    return criterion.for_loss(loss_of(k))
 
-    z, y = raw_and_targets(k)
-    return criterion.for_loss(_default_loss(z, y))
+
+def loss_of(k):
+    if k == LABELS:
+        return MultilabelLoss()
+    if k < 0:
+        return SquaredLoss()
+    return BinaryLogLoss() if k == 1 else MultinomialLogLoss()
 
 
 # -- the contract ----------------------------------------------------------------------
@@ -95,14 +117,21 @@ def test_contract(name, arguments, k, n_groups, weighted):
     z, y = raw_and_targets(k)
     weight = problems.weights(len(z)) if weighted else None
     criterion = make(name, **arguments)
-    check_criterion(criterion, z, y, sample_weight=weight, groups=groups_of(n_groups))
+    check_criterion(
+        criterion,
+        z,
+        y,
+        sample_weight=weight,
+        groups=groups_of(n_groups),
+        loss=loss_of(k) if k == LABELS else None,
+    )
     assert criterion == make(name, **arguments)
     assert hash(criterion) == hash(make(name, **arguments))
     assert clone(criterion) == criterion
     assert all(criterion.get_params()[key] == arguments[key] for key in arguments)
 
 
-@pytest.mark.parametrize("name", ["auto", "squared_error"])
+@pytest.mark.parametrize("name", ["auto", "pinball", "squared_error"])
 def test_contract_under_a_log_link(name):
     rng = np.random.default_rng(0)
     z, y = 0.5 * rng.standard_normal((30, 2)), rng.poisson(1.0, (30, 2)).astype(float)
@@ -129,7 +158,8 @@ def test_a_cost_is_a_mean_over_weights(name):
 @pytest.mark.parametrize("name", sorted(CRITERIA))
 def test_a_criterion_of_another_task_is_refused(name):
     criterion = make(name)
-    for task, k in (("classification", 1), ("regression", -1)):
+    tasks = (("classification", 1), ("regression", -1), ("multilabel", LABELS))
+    for task, k in tasks:
         if task not in criterion.tasks:
             with pytest.raises(ValueError, match=f"this model is for {task}"):
                 bound(criterion, k)
@@ -302,6 +332,7 @@ def test_one_measure_per_class(name, k):
     weight, groups = problems.weights(len(y)), groups_of(2, len(y))
     measures = measures_of(make(name, by="class"), model, X, y, weight, groups)
     whole = make(name).for_loss(model.loss)
+    z = model.raw(whole.inputs(model, X, y) if hasattr(whole, "inputs") else X)
     labels = [f"[class={label}]" for label in model.classes]
     if name == "equal_opportunity" and k == 2:
         # Among the rows of the negative class nobody is a true positive.
@@ -311,9 +342,15 @@ def test_one_measure_per_class(name, k):
     codes = [list(model.classes).index(label[7:-1]) for label in labels]
     for measure, label, code in zip(measures, labels, codes, strict=True):
         part = y == code
-        expected = whole.value(
-            model.raw(X[part]), y[part], sample_weight=weight[part], groups=groups[part]
-        )
+        if name == "roc_auc":
+            # Within a class there is nothing to rank: each one against the rest.
+            score = z if k == 2 else z[:, [code]]
+            one = y if k == 2 else part.astype(int)
+            expected = bound(make(name), 1).value(score, one, sample_weight=weight)
+        else:
+            expected = whole.value(
+                z[part], y[part], sample_weight=weight[part], groups=groups[part]
+            )
         assert measure.name == whole.name + label
         assert measure.value(model) == pytest.approx(expected, rel=1e-12)
         check_gradient(measure, model)
@@ -333,7 +370,7 @@ def test_one_measure_per_group(name, n_groups):
     weight, groups = problems.weights(len(y)), groups_of(n_groups, len(y))
     measures = measures_of(make(name, by="group"), model, X, y, weight, groups)
     whole = make(name).for_loss(model.loss)
-    z = model.raw(X)
+    z = model.raw(whole.inputs(model, X, y) if hasattr(whole, "inputs") else X)
     for measure, g in zip(measures, GROUPS[n_groups], strict=True):
         part = groups == g
         if whole.needs_groups:
