@@ -6,6 +6,8 @@ Patch a model
     PumaPatcher
 Detect, patch and verify in one estimator
     PumaDebugger
+Ask whether an estimator can be valued and patched
+    supports
 """
 
 from importlib import import_module
@@ -22,6 +24,7 @@ _PUBLIC = {
     "PumaValuator": "skpuma._valuator",
     "SolverError": "skpuma.utils.errors",
     "StationarityWarning": "skpuma.utils.errors",
+    "supports": "skpuma.models",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -1,10 +1,11 @@
 """The objective J of a fitted model, in the units of ``doc/conventions.rst``.
 
-``J(theta) = (1/W) sum_i w_i l(z_i, y_i) + scale/2 * sum_p l2_p theta_p^2``
+``J(theta) = (1/W) sum_i w_i l(z_i, y_i)
+          + scale * sum_p (l2_p theta_p^2 / 2 + tilt_p theta_p)``
 
 W is the sum of the weights at the fit and stays so through any number of patches. The
 scale of the penalty is 1, except for the kinds "mean" and "count", where it follows the
-weights.
+weights. The tilt is the L1 penalty on an active set, whose signs stay as they are.
 """
 
 from dataclasses import dataclass, replace
@@ -17,11 +18,25 @@ from skpuma import rows
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What stays fixed from the fit on: W, the number of rows, ridge, class weights."""
+    """What stays fixed from the fit on.
+
+    Attributes
+    ----------
+    total_weight : float
+        W.
+    n_rows, n_used : int
+        Number of rows, and of those with a positive weight.
+    l2, tilt : ndarray (p,)
+        Quadratic and linear part of the penalty.
+    class_weights : ndarray or None
+        As `BaseModel.class_weights` returns them.
+    """
 
     total_weight: float
     n_rows: int
+    n_used: int
     l2: np.ndarray
+    tilt: np.ndarray
     class_weights: np.ndarray | None
 
 
@@ -38,6 +53,8 @@ class Objective:
         Effective weights: the user's times the class weight. May be signed in
         right-hand sides, never in a curvature.
     record : FitRecord
+    scale : float or None
+        Of the penalty, where these are some of the rows only.
     """
 
     model: object
@@ -45,6 +62,7 @@ class Objective:
     y: np.ndarray
     weight: np.ndarray
     record: FitRecord
+    scale: float | None = None
 
     @classmethod
     def at_fit(cls, model, X, y, sample_weight, record=None):
@@ -67,12 +85,18 @@ class Objective:
             )
         if record is None:
             class_weights = model.class_weights(y, sample_weight)
-            weight = _effective(sample_weight, class_weights, y)
+            _, weight = model.weigh(class_weights, y, sample_weight)
             total = weight.sum()
-            n_rows = rows.count(X)
-            l2 = model.ridge(total, n_rows)
-            record = FitRecord(total, n_rows, l2, class_weights)
-        weight = _effective(sample_weight, record.class_weights, y)
+            n = rows.count(X)
+            record = FitRecord(
+                total_weight=total,
+                n_rows=n,
+                n_used=int(np.count_nonzero(weight > 0)),
+                l2=model.ridge(total, n),
+                tilt=model.tilt(total, n),
+                class_weights=class_weights,
+            )
+        model, weight = model.weigh(record.class_weights, y, sample_weight)
         return cls(model, X, y, weight, record)
 
     def at(self, theta):
@@ -84,9 +108,10 @@ class Objective:
         return replace(self, weight=weight)
 
     def subset(self, index):
-        """The rows of `index` only; W is not changed."""
+        """The rows of `index` only; W and the penalty are not changed."""
         return replace(
             self,
+            scale=self.penalty_scale,
             X=rows.take(self.X, index),
             y=self.y[index],
             weight=self.weight[index],
@@ -99,13 +124,16 @@ class Objective:
 
     @cached_property
     def penalty_scale(self):
-        """1, or the share of the fit's weight that is left."""
-        kind = self.model.kind
+        """1, or the share of the fit's weight, or of its rows, that is left."""
+        kind, record = self.model.kind, self.record
+        if self.scale is not None:
+            return self.scale
         if kind == "sum":
             return 1.0
         if kind == "mean":
             return float(np.maximum(self.weight, 0.0).sum() / self.total_weight)
-        return float(np.count_nonzero(self.weight > 0) / self.record.n_rows)
+        removed = record.n_used - np.count_nonzero(self.weight > 0)
+        return 1.0 - removed / record.n_rows
 
     @cached_property
     def l2(self):
@@ -126,7 +154,13 @@ class Objective:
         """J."""
         data = self.weight @ self.model.loss.value(self.raw, self.y)
         theta = self.model.theta
-        return data / self.total_weight + 0.5 * self.l2 @ (theta * theta)
+        penalty = (0.5 * self.record.l2 * theta + self.record.tilt) @ theta
+        return data / self.total_weight + self.penalty_scale * penalty
+
+    @cached_property
+    def penalty_share(self):
+        """Gradient of the penalty at the scale of the fit (p,)."""
+        return self.record.l2 * self.model.theta + self.record.tilt
 
     @cached_property
     def penalty_rate(self):
@@ -158,24 +192,20 @@ class Objective:
         """
         rate = self.penalty_rate if rate is None else rate
         total = self.model.vjp(self.X, weight[:, None] * self.residual)
-        total = total + (weight @ rate) * self.record.l2 * self.model.theta
+        total = total + (weight @ rate) * self.penalty_share
         return total / self.total_weight
 
     def gradient(self):
         """grad J (p,)."""
         data = self.model.vjp(self.X, self.weight[:, None] * self.residual)
-        return data / self.total_weight + self.l2 * self.model.theta
+        return data / self.total_weight + self.penalty_scale * self.penalty_share
 
     def row_gradients(self, index):
         """``w_i g_i / W`` of a few rows (len(index), p)."""
         gradients = self.model.gradients(rows.take(self.X, index), self.residual[index])
-        share = self.penalty_rate[index][:, None] * self.record.l2 * self.model.theta
+        share = self.penalty_rate[index][:, None] * self.penalty_share
         weight = self.weight[index] / self.total_weight
         return (gradients + share) * weight[:, None]
-
-
-def _effective(sample_weight, class_weights, y):
-    return sample_weight if class_weights is None else sample_weight * class_weights[y]
 
 
 def fingerprint(X, y):

@@ -6,13 +6,14 @@ estimator allows it.
 """
 
 import numpy as np
+from scipy import optimize
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
 from skpuma import rows
-from skpuma.models import adapt
+from skpuma.curvature import curvature_of
+from skpuma.models import adapt, frame_of
 
 
 def base_of(estimator):
@@ -27,11 +28,11 @@ def is_frozen(estimator):
 
 def weight_parameter(estimator):
     """Name under which ``fit`` takes sample weights when routing is off."""
-    name = "sample_weight"
-    while isinstance(estimator, Pipeline):
-        step, estimator = estimator.steps[-1]
-        name = f"{step}__{name}"
-    return name
+    names = []
+    while (frame := frame_of(estimator)) is not None:
+        names.append(frame.step(estimator))
+        estimator = frame.inside(estimator)
+    return "__".join([name for name in names if name] + ["sample_weight"])
 
 
 def fit_estimator(estimator, X, y, sample_weight=None, fit_params=None):
@@ -72,13 +73,34 @@ def refit(objective, keep=None):
     y = objective.y if model.classes is None else model.classes[objective.y]
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    estimator = clone(model.estimator).set_params(**model.referee_parameters())
+    estimator = model.referee()
+    if estimator is None:
+        return _minimised(objective.reweighted(np.where(used, objective.weight, 0.0)))
     weight = objective.weight[used]
     # Estimators that average over rows see weights relative to 1.
     fitted = estimator.fit(rows.take(objective.X, used), y[used], sample_weight=weight)
     again = adapt(fitted)
     again.frames = model.frames
     return again
+
+
+def _minimised(objective):
+    """The model at the optimum of a convex objective, by scipy.
+
+    For estimators whose own solver cannot be made tight.
+    """
+    start = np.zeros(objective.model.n_parameters)
+    if not np.isfinite(objective.at(start).value()):
+        start = objective.model.theta
+    found = optimize.minimize(
+        lambda theta: objective.at(theta).value(),
+        start,
+        jac=lambda theta: objective.at(theta).gradient(),
+        hessp=lambda theta, v: curvature_of(objective.at(theta)) @ v,
+        method="trust-krylov",
+        options={"gtol": 1e-11, "maxiter": 1000},
+    )
+    return objective.model.at(found.x)
 
 
 def removal_effects(objective, measures, index):

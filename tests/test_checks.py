@@ -12,7 +12,8 @@ from skpuma.curvature._gauss_newton import GaussNewton
 from skpuma.losses._poisson import PoissonLoss
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models import adapt
-from skpuma.models._linear import LogisticModel, RidgeModel
+from skpuma.models._linear import RidgeModel
+from skpuma.models._logistic import LogisticModel
 from skpuma.models._mlp import MLPModel
 from skpuma.solvers import Solution
 from skpuma.solvers._cholesky import Cholesky

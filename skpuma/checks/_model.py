@@ -1,7 +1,6 @@
 """Contract of a model adapter."""
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 from skpuma import rows
 from skpuma.checks._expect import (
@@ -16,7 +15,7 @@ from skpuma.checks._expect import (
     expect_shape,
 )
 from skpuma.curvature import curvature_of
-from skpuma.models import adapt
+from skpuma.models import adapt, innermost
 from skpuma.objective import Objective
 from skpuma.utils._validation import check_weights
 
@@ -119,7 +118,16 @@ def _check_outputs(model, X, prepared):
     z = np.asarray(model.raw(prepared))
     n, k = rows.count(prepared), model.n_outputs
     expect_shape("model.raw", z, (n, k), "n_outputs columns")
-    expected = _predictions(model.with_theta(model.theta), X, model)
+    same = model.with_theta(model.theta)
+    if model.loss.task != "regression":
+        expect_equal(
+            "loss.decide(model.raw(X)) == the estimator's own classes",
+            model.loss.decide(z),
+            _decisions(same, X, model),
+            0.0,
+            "The adapter computes another function than the estimator does.",
+        )
+    expected = _predictions(same, X, model)
     if expected is None:
         return
     expect_equal(
@@ -134,7 +142,7 @@ def _check_outputs(model, X, prepared):
 def _check_round_trip(model, X, prepared, rng):
     before = model.theta.copy()
     same = model.with_theta(model.theta)
-    last = _last_step(same)
+    last = innermost(same)
     expect(
         type(last) is type(model.estimator),
         "with_theta returns the estimator's class",
@@ -153,7 +161,7 @@ def _check_round_trip(model, X, prepared, rng):
     other = model.with_theta(theta)
     expect_equal(
         "with_theta(other) reads back as other",
-        type(model)(_last_step(other)).theta,
+        type(model)(innermost(other)).theta,
         theta,
         tolerance,
         "`_write` and `_read` disagree about the layout of theta.",
@@ -390,29 +398,34 @@ def _check_objective(objective, rng):
 
 def _penalty(objective):
     """The part of grad J that no row has a share of."""
-    if objective.model.kind == "sum":
-        return objective.l2 * objective.model.theta
-    return 0.0
+    kind, record = objective.model.kind, objective.record
+    if kind == "mean":
+        return 0.0
+    # Rows that never had a weight are counted, but have nothing to give back.
+    fixed = 1.0 if kind == "sum" else 1.0 - record.n_used / record.n_rows
+    return fixed * objective.penalty_share
 
 
 def _predictions(estimator, X, model):
     """Probabilities or predictions of an estimator; None if it offers neither."""
-    if not model.loss.classification:
+    if model.loss.task == "regression":
         return np.asarray(estimator.predict(X), dtype=float)
     if not hasattr(estimator, "predict_proba"):
         return None
     return np.asarray(estimator.predict_proba(X), dtype=float)
 
 
+def _decisions(estimator, X, model):
+    """Predicted class positions (n,), or zeros and ones (n, k) for several labels."""
+    predicted = np.asarray(estimator.predict(X))
+    if model.classes is None:
+        return predicted
+    return np.searchsorted(model.classes, predicted)
+
+
 def _precise(model):
     """Whether the estimator keeps its parameters in double precision."""
     return all(np.asarray(part).dtype != np.float32 for part in model._read())
-
-
-def _last_step(estimator):
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return estimator
 
 
 def _nearby(theta, rng):

@@ -9,13 +9,21 @@ import copy
 from abc import ABC, abstractmethod
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpuma import rows
+from skpuma.utils.errors import NotDifferentiableError
+
+# Relative step of central differences: the cube root of the rounding error.
+DIFFERENCE = 6e-6
 
 
 class BaseModel(ABC):
     """A fitted estimator as a function of its parameters.
+
+    An adapter says how to read and write theta, what the raw outputs and their Jacobian
+    are, and what penalty the fit had; ``doc/adapters.rst`` writes one in ten lines.
 
     Parameters
     ----------
@@ -34,8 +42,8 @@ class BaseModel(ABC):
         How the penalty enters the objective as a function of the weights (see
         ``doc/conventions.rst``): fixed, times sum(w) / W, or times n(s) / n.
     convex : bool
-        Whether the objective is convex, so that it may be polished and corrected by
-        Newton steps.
+        Whether the raw outputs are linear in theta and the objective convex, so that it
+        may be polished and corrected by Newton steps.
     classes : ndarray or None
         Class labels in the order of the coded targets.
     sparse : bool
@@ -48,10 +56,25 @@ class BaseModel(ABC):
     classes = None
 
     def __init__(self, estimator):
+        reason = self.refusal(estimator)
+        if reason is not None:
+            raise NotDifferentiableError(reason)
         check_is_fitted(estimator)
         self.estimator = estimator
         self.frames = ()
+        self._layout()
         self.theta = np.concatenate([np.ravel(a) for a in self._read()]).astype(float)
+
+    @classmethod
+    def refusal(cls, estimator):
+        """Why this estimator, fitted or not, cannot be supported; None if it can.
+
+        Looks at the options of the constructor only.
+        """
+        return None
+
+    def _layout(self):  # noqa: B027
+        """Learn the shapes that `_read` needs; nothing by default."""
 
     # -- what an adapter must say ------------------------------------------------------
 
@@ -64,34 +87,75 @@ class BaseModel(ABC):
         """Put `theta` into a copy of the estimator, keeping shapes and dtypes."""
 
     @abstractmethod
-    def _check_rows(self, X):
-        """Validate rows with the estimator's own feature names and count."""
-
-    @abstractmethod
     def ridge(self, total_weight, n_rows):
         """Diagonal of the penalty's Hessian in J (p,), for weights summing to W."""
 
     @abstractmethod
     def raw(self, X):
-        """Raw outputs (n, k)."""
+        """Raw outputs (n, k) at `theta`."""
 
-    @abstractmethod
+    def jacobian(self, X):
+        """J of every row (n, k, p): for a block of rows.
+
+        An adapter defines this, or `jvp`, `vjp` and `gradients`; each follows from the
+        other.
+        """
+        n, k = rows.count(X), self.n_outputs
+        out = np.empty((n, k, self.n_parameters))
+        for a in range(k):
+            unit = np.zeros((n, k))
+            unit[:, a] = 1.0
+            out[:, a] = self.gradients(X, unit)
+        return out
+
+    # -- what follows from it, and may be done faster ----------------------------------
+
+    def _check_rows(self, X):
+        """Validate rows with the estimator's own feature names and count."""
+        return validate_data(
+            self.estimator, X, reset=False, dtype=(np.float64, np.float32)
+        )
+
+    def _jacobian_blocks(self, X):
+        for block in rows.blocks(rows.count(X), 8 * self.n_parameters * self.n_outputs):
+            yield block, self.jacobian(rows.take(X, block))
+
     def jvp(self, X, V):
         """``J_i V`` of every row: (n, k), or (n, k, m) for V (p, m)."""
+        parts = [jacobian @ V for _, jacobian in self._jacobian_blocks(X)]
+        return np.concatenate(parts)
 
-    @abstractmethod
     def vjp(self, X, u):
         """``sum_i J_i.T u_i``, shape (p,)."""
+        total = np.zeros(self.n_parameters)
+        for block, jacobian in self._jacobian_blocks(X):
+            total += np.einsum("nkp,nk->p", jacobian, u[block])
+        return total
 
-    @abstractmethod
-    def input_vjp(self, X, u):
-        """Derivative of ``sum_i u_i . z_i`` in the prepared rows, shape (n, d)."""
-
-    @abstractmethod
     def gradients(self, X, u):
         """``J_i.T u_i`` of every row, shape (n, p): for a few asked rows only."""
+        return np.einsum("nkp,nk->np", self.jacobian(X), u)
 
-    # -- what follows from it ----------------------------------------------------------
+    def input_vjp(self, X, u):
+        """Derivative of ``sum_i u_i . z_i`` in the prepared rows, shape (n, d).
+
+        By central differences unless an adapter defines it: 2 d passes.
+        """
+        X = np.array(rows.to_dense(X), dtype=np.float64)
+        out = np.empty_like(X)
+        for j in range(X.shape[1]):
+            step = DIFFERENCE * np.maximum(np.abs(X[:, j]), 1.0)
+            ahead, back = X.copy(), X.copy()
+            ahead[:, j] += step
+            back[:, j] -= step
+            moved = self.raw(ahead) - self.raw(back)
+            out[:, j] = (u * moved).sum(axis=1) / (ahead[:, j] - back[:, j])
+        return out
+
+    @property
+    def n_targets(self):
+        """Number of columns of a regressor's y."""
+        return self.n_outputs
 
     @property
     def n_parameters(self):
@@ -114,6 +178,8 @@ class BaseModel(ABC):
         """
         if y is None:
             raise ValueError("y is None: pass the targets of the rows.")
+        for frame in self.frames:
+            y = frame.targets(y)
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
@@ -122,10 +188,10 @@ class BaseModel(ABC):
             if not np.isfinite(y).all():
                 raise ValueError("y contains NaN or infinity: drop or impute them.")
             y = y.reshape(len(y), -1)
-            if y.shape[1] != self.n_outputs:
+            if y.shape[1] != self.n_targets:
                 raise ValueError(
                     f"y has {y.shape[1]} columns, the model was fitted with "
-                    f"{self.n_outputs}."
+                    f"{self.n_targets}."
                 )
             return y
         if y.ndim != 1:
@@ -162,6 +228,10 @@ class BaseModel(ABC):
             estimator = frame.rebuild(estimator)
         return estimator
 
+    def tilt(self, total_weight, n_rows):
+        """Linear part of the penalty's gradient in J (p,): L1 on an active set."""
+        return np.zeros(self.n_parameters)
+
     def null_space(self, l2):
         """Orthonormal directions (p, q) that J does not see, or None."""
         return None
@@ -170,26 +240,49 @@ class BaseModel(ABC):
         """Bound that the solver promised on max|grad J|, or None if it gave none."""
         return None
 
-    def referee_parameters(self):
-        """Constructor parameters of a refit: tight, and with the weights passed in."""
-        return {}
+    def referee(self):
+        """An estimator, not fitted, that minimises the same objective tightly.
+
+        It is fitted with effective weights, so it has no class weights of its own.
+        None if there is no such estimator: the objective is then minimised as it is.
+        """
+        return clone(self.estimator)
 
     def class_weights(self, y, sample_weight):
         """Weight of every class at the fit (n_classes,), or None."""
         return None
 
-    def second_order(self, X, u, V):
-        """``sum_i sum_a u_ia (d2 z_ia / d theta2) V``; zero if z is linear in theta."""
-        return np.zeros_like(V)
+    def weigh(self, class_weights, y, sample_weight):
+        """Model and effective weights (n,) under the class weights of the fit."""
+        if class_weights is None:
+            return self, sample_weight
+        return self, sample_weight * class_weights[y]
 
-    def jacobian(self, X):
-        """J of every row (n, k, p): for a block of rows."""
-        n, k = rows.count(X), self.n_outputs
-        out = np.empty((n, k, self.n_parameters))
-        for a in range(k):
-            unit = np.zeros((n, k))
-            unit[:, a] = 1.0
-            out[:, a] = self.gradients(X, unit)
+    def caveat(self, objective):
+        """Why a patched model is not what a refit would find, or None.
+
+        Parameters
+        ----------
+        objective : Objective
+            At the patched parameters and weights.
+        """
+        return None
+
+    def second_order(self, X, u, V):
+        """``sum_i sum_a u_ia (d2 z_ia / d theta2) V``, for V (p, m).
+
+        Zero if z is linear in theta (`convex`), else by central differences of `vjp`.
+        """
+        out = np.zeros_like(V)
+        if self.convex:
+            return out
+        for m, v in enumerate(V.T):
+            size = np.linalg.norm(v)
+            if size > 0:
+                step = DIFFERENCE * max(np.linalg.norm(self.theta), 1.0) / size
+                ahead = self.at(self.theta + step * v).vjp(X, u)
+                back = self.at(self.theta - step * v).vjp(X, u)
+                out[:, m] = (ahead - back) / (2.0 * step)
         return out
 
     def psi(self, X, residual, V):

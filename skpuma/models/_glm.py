@@ -1,11 +1,12 @@
 """Generalised linear models with a log link: Poisson, gamma, Tweedie."""
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import GammaRegressor, PoissonRegressor
 
 from skpuma.losses._squared import SquaredLoss
 from skpuma.losses._tweedie import TweedieLoss
 from skpuma.models._linear import LinearModel
-from skpuma.utils.errors import NotDifferentiableError
 
 
 class GLMModel(LinearModel):
@@ -17,30 +18,42 @@ class GLMModel(LinearModel):
 
     kind = "mean"
 
+    @classmethod
+    def _power_and_link(cls, estimator):
+        # By the attributes, since a user's subclass has another name.
+        if isinstance(estimator, PoissonRegressor):
+            return 1.0, "log"
+        if isinstance(estimator, GammaRegressor):
+            return 2.0, "log"
+        if estimator.link == "auto":
+            return estimator.power, "log" if estimator.power > 0 else "identity"
+        return estimator.power, estimator.link
+
+    @classmethod
+    def refusal(cls, estimator):
+        power, link = cls._power_and_link(estimator)
+        if (power, link) == (0.0, "identity"):
+            return None
+        if link == "log" and power is not None and 1.0 <= power <= 2.0:
+            return None
+        return (
+            f"{type(estimator).__name__} with power {power} and the {link} link has no "
+            "convex objective; supported are power 0 (normal) with the identity link, "
+            "and powers from 1 (Poisson) to 2 (gamma) with the log link."
+        )
+
     def __init__(self, estimator):
         super().__init__(estimator)
-        power = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}.get(
-            type(estimator).__name__, getattr(estimator, "power", None)
-        )
-        link = getattr(estimator, "link", "log")
-        if link == "auto":
-            link = "log" if power > 0 else "identity"
-        if power == 0.0 and link == "identity":
-            self.loss = SquaredLoss()
-        elif link == "log" and 1.0 <= power <= 2.0:
-            self.loss = TweedieLoss(power)
-        else:
-            raise NotDifferentiableError(
-                f"TweedieRegressor(power={power:g}, link={link!r}) has no convex "
-                "objective; supported are power=0 with the identity link, and powers "
-                "from 1 to 2 with the log link."
-            )
+        power, _ = self._power_and_link(estimator)
+        self.loss = SquaredLoss() if power == 0.0 else TweedieLoss(power)
 
     def ridge(self, total_weight, n_rows):
         return self._l2(float(self.estimator.alpha))
 
-    def referee_parameters(self):
-        return {"solver": "newton-cholesky", "tol": 1e-12, "max_iter": 1000}
+    def referee(self):
+        return clone(self.estimator).set_params(
+            solver="newton-cholesky", tol=1e-12, max_iter=1000
+        )
 
     def gradient_tolerance(self):
         if np.max(self.estimator.n_iter_) >= self.estimator.max_iter:

@@ -1,47 +1,67 @@
 """Models whose raw outputs are linear in the parameters: z = X W.T + b.
 
-``theta = [W.ravel(), b]`` with W (k, d) in scikit-learn's layout; b is left out when
-the model has no intercept.
+``theta = [W[free], b[free]]`` with W (k, d) in scikit-learn's layout: all of W and b,
+or those entries that the fit left free (an intercept that was asked for, coefficients
+that an L1 penalty did not set to zero).
 """
 
 import numpy as np
 from scipy import sparse
+from sklearn.linear_model import Ridge
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
 
 from skpuma import kernels, rows
-from skpuma.losses._binary_log import BinaryLogLoss
-from skpuma.losses._multinomial_log import MultinomialLogLoss
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
-from skpuma.utils.errors import NotDifferentiableError
 
 
 class LinearModel(BaseModel):
-    """Shared calculus; the subclasses say which objective was minimised."""
+    """Shared calculus; the subclasses say which objective was minimised.
+
+    Attributes
+    ----------
+    n_features : int
+        d.
+    free_coef : ndarray of bool (k, d), or None
+        The coefficients that are parameters; None for all.
+    free_intercept : ndarray of bool (k,)
+    """
 
     convex = True
     sparse = True
 
-    def __init__(self, estimator):
-        super().__init__(estimator)
-        self.n_outputs = np.atleast_2d(estimator.coef_).shape[0]
-        self.n_features = np.atleast_2d(estimator.coef_).shape[1]
-        self.fit_intercept = bool(estimator.fit_intercept)
+    def _layout(self):
+        coef, intercept = self._arrays(self.estimator)
+        self.n_outputs, self.n_features = coef.shape
+        self.free_coef = self._free_coef(coef)
+        self.free_intercept = self._free_intercept(intercept)
+        self.fit_intercept = bool(self.free_intercept.any())
+
+    def _arrays(self, estimator):
+        """Coefficients (k, d) and intercepts (k,) of an estimator."""
+        coef = np.atleast_2d(estimator.coef_)
+        return coef, np.broadcast_to(np.ravel(estimator.intercept_), len(coef))
+
+    def _free_coef(self, coef):
+        return None
+
+    def _free_intercept(self, intercept):
+        return np.full(len(intercept), bool(self.estimator.fit_intercept))
 
     def _read(self):
-        arrays = [self.estimator.coef_]
-        return [*arrays, self.estimator.intercept_] if self._has_intercept else arrays
-
-    @property
-    def _has_intercept(self):
-        return bool(self.estimator.fit_intercept)
+        coef, intercept = self._arrays(self.estimator)
+        coef = coef if self.free_coef is None else coef[self.free_coef]
+        return coef, intercept[self.free_intercept]
 
     def _write(self, estimator, theta):
-        coef, intercept = self.split(theta)
+        self._put(estimator, *self.split(theta))
+
+    def _put(self, estimator, coef, intercept):
+        """Put coefficients (k, d) and intercepts (k,) into an estimator."""
         old = np.asarray(estimator.coef_)
         estimator.coef_ = coef.reshape(old.shape).astype(old.dtype)
-        if self.fit_intercept:
+        if self.estimator.fit_intercept:
             old = np.asarray(estimator.intercept_)
             new = intercept.reshape(old.shape).astype(old.dtype)
             is_array = isinstance(estimator.intercept_, np.ndarray)
@@ -56,18 +76,35 @@ class LinearModel(BaseModel):
             dtype=(np.float64, np.float32),
         )
 
+    @property
+    def _n_coef(self):
+        if self.free_coef is None:
+            return self.n_outputs * self.n_features
+        return int(np.count_nonzero(self.free_coef))
+
     def split(self, V):
         """Coefficients (k, d, ...) and intercepts (k, ...) of parameters (p, ...)."""
-        k, d = self.n_outputs, self.n_features
-        coef = V[: k * d].reshape(k, d, *V.shape[1:])
-        if self.fit_intercept:
-            return coef, V[k * d :]
-        return coef, np.zeros((k, *V.shape[1:]))
+        k, d, middle = self.n_outputs, self.n_features, self._n_coef
+        if self.free_coef is None:
+            coef = V[:middle].reshape(k, d, *V.shape[1:])
+        else:
+            coef = np.zeros((k, d, *V.shape[1:]))
+            coef[self.free_coef] = V[:middle]
+        if self.free_intercept.all():
+            return coef, V[middle:]
+        intercept = np.zeros((k, *V.shape[1:]))
+        intercept[self.free_intercept] = V[middle:]
+        return coef, intercept
 
     def join(self, coef, intercept):
         """Inverse of `split`."""
-        flat = coef.reshape(self.n_outputs * self.n_features, *coef.shape[2:])
-        return np.concatenate([flat, intercept]) if self.fit_intercept else flat
+        if self.free_coef is None:
+            flat = coef.reshape(self._n_coef, *coef.shape[2:])
+        else:
+            flat = coef[self.free_coef]
+        if not self.fit_intercept:
+            return flat
+        return np.concatenate([flat, intercept[self.free_intercept]])
 
     def raw(self, X):
         return self.jvp(X, self.theta)
@@ -98,37 +135,59 @@ class LinearModel(BaseModel):
             return np.einsum("nk,nk->n", residual, self.jvp(X, V))
         return kernels.psi_dense(X, residual, coef, intercept)
 
+    def _used_columns(self, X):
+        """X without the columns that no parameter touches, and which parameters stay.
+
+        Returns
+        -------
+        X : rows (n, c)
+        keep : ndarray of bool (k * c + k,), or slice
+            Parameters among all coefficients of these columns and all intercepts.
+        """
+        if self.free_coef is None:
+            if self.free_intercept.all():
+                return X, slice(None)
+            keep = np.ones(self._n_coef, dtype=bool)
+            return X, np.concatenate([keep, self.free_intercept])
+        used = self.free_coef.any(axis=0)
+        keep = np.concatenate([self.free_coef[:, used].ravel(), self.free_intercept])
+        return X if used.all() else X[:, used], keep
+
     def gradients(self, X, u):
-        X = rows.to_dense(X)
-        k, d = self.n_outputs, self.n_features
-        out = np.empty((len(X), self.n_parameters))
-        kernels.outer_rows(u, X, out)
-        if self.fit_intercept:
-            out[:, k * d :] = u
-        return out
+        X, keep = self._used_columns(rows.to_dense(X))
+        middle = u.shape[1] * X.shape[1]
+        out = np.empty((len(X), middle + u.shape[1]))
+        kernels.outer_rows(u, np.ascontiguousarray(X), out)
+        out[:, middle:] = u
+        return out[:, keep]
 
     def gram(self, X, root):
         return self.hessian_gram(X, root @ root.transpose(0, 2, 1))
 
     def hessian_gram(self, X, hessian):
         """``sum_i J_i.T L_i J_i`` (p, p), one weighted syrk or gemm per output pair."""
-        k, d = self.n_outputs, self.n_features
-        total = np.zeros((self.n_parameters, self.n_parameters))
+        X, keep = self._used_columns(X)
+        k, d = self.n_outputs, X.shape[1]
+        total = np.zeros((k * d + k, k * d + k))
+        blank = np.zeros(k, dtype=bool)
+        if self.free_coef is not None:
+            blank = ~self.free_coef.any(axis=1)
         for a in range(k):
             for b in range(a, k):
                 weight = np.ascontiguousarray(hessian[:, a, b])
                 if not weight.any():
                     continue
-                block = rows.weighted_gram(X, weight)
-                total[a * d : (a + 1) * d, b * d : (b + 1) * d] = block
-                total[b * d : (b + 1) * d, a * d : (a + 1) * d] = block.T
+                if not (blank[a] or blank[b]):
+                    block = rows.weighted_gram(X, weight)
+                    total[a * d : (a + 1) * d, b * d : (b + 1) * d] = block
+                    total[b * d : (b + 1) * d, a * d : (a + 1) * d] = block.T
                 if self.fit_intercept:
                     column = rows.column_sums(X, weight)
                     for i, j in ((a, b), (b, a)):
                         total[i * d : (i + 1) * d, k * d + j] = column
                         total[k * d + j, i * d : (i + 1) * d] = column
                         total[k * d + i, k * d + j] = weight.sum()
-        return total
+        return total if isinstance(keep, slice) else total[np.ix_(keep, keep)]
 
     def diagonal(self, X, hessian):
         """Diagonal of `hessian_gram` (p,), for a Jacobi preconditioner."""
@@ -157,16 +216,36 @@ class LinearModel(BaseModel):
         return self.join(coef, np.full(self.n_outputs, float(intercept)))
 
 
+def class_weights_of(setting, classes, y, sample_weight=None):
+    """Class weights (n_classes,) of a `class_weight` setting, or None.
+
+    Parameters
+    ----------
+    setting : None, dict or "balanced"
+    classes : ndarray
+    y : ndarray of int (n,)
+        Positions in `classes`.
+    sample_weight : ndarray (n,), optional
+        For estimators that balance weights instead of counts.
+    """
+    if setting is None:
+        return None
+    if setting != "balanced":
+        return compute_class_weight(setting, classes=classes, y=classes)
+    counts = np.bincount(y, sample_weight, minlength=len(classes))
+    return counts.sum() / (len(classes) * counts)
+
+
 class LinearRegressionModel(LinearModel):
     """LinearRegression: ``sum_i w_i (z_i - y_i)^2``, here divided by 2 W."""
 
-    def __init__(self, estimator):
-        if estimator.positive:
-            raise NotDifferentiableError(
-                "positive=True makes the fit a constrained one; refit without it."
-            )
-        super().__init__(estimator)
-        self.loss = SquaredLoss()
+    loss = SquaredLoss()
+
+    @classmethod
+    def refusal(cls, estimator):
+        if getattr(estimator, "positive", False):
+            return "positive=True makes the fit a constrained one; refit without it."
+        return None
 
     def ridge(self, total_weight, n_rows):
         return self._l2(0.0)
@@ -176,97 +255,20 @@ class LinearRegressionModel(LinearModel):
 
 
 class RidgeModel(LinearRegressionModel):
-    """Ridge: ``sum_i w_i (z_i - y_i)^2 + alpha ||W||^2``, here divided by 2 W."""
+    """Ridge and RidgeCV: ``sum_i w_i (z_i - y_i)^2 + alpha ||W||^2``, over 2 W."""
+
+    @property
+    def _alpha(self):
+        alpha = getattr(self.estimator, "alpha_", None)
+        return self.estimator.alpha if alpha is None else alpha
 
     def ridge(self, total_weight, n_rows):
-        alpha = np.asarray(self.estimator.alpha, dtype=float)
-        return self._l2(alpha.ravel() / total_weight)
+        return self._l2(np.asarray(self._alpha, dtype=float).ravel() / total_weight)
 
-    def referee_parameters(self):
-        return {"solver": "auto", "tol": 1e-12}
+    def referee(self):
+        return Ridge(self._alpha, fit_intercept=self.estimator.fit_intercept, tol=1e-12)
 
     def gradient_tolerance(self):
-        iterative = self.estimator.solver_ in ("sag", "saga", "sparse_cg", "lsqr")
+        solver = getattr(self.estimator, "solver_", "svd")
+        iterative = solver in ("sag", "saga", "sparse_cg", "lsqr")
         return 1e-2 if iterative else 1e-6
-
-
-class LogisticModel(LinearModel):
-    """LogisticRegression with an L2 penalty or none, binary or multinomial.
-
-    ``C sum_i w_i l_i + 1/2 ||W||^2``, here divided by C W. liblinear penalises
-    the intercept too: ``1/2 (b / intercept_scaling)^2``.
-    """
-
-    def __init__(self, estimator):
-        super().__init__(estimator)
-        self.classes = estimator.classes_
-        self._strength = _inverse_C(estimator)
-        if len(self.classes) > 2 and estimator.solver == "liblinear":
-            raise NotDifferentiableError(
-                "liblinear fits one model per class, which is not one multinomial "
-                "objective; use solver='lbfgs'."
-            )
-        if getattr(estimator, "multi_class", None) == "ovr" and len(self.classes) > 2:
-            raise NotDifferentiableError(
-                "multi_class='ovr' fits one model per class; use the multinomial one."
-            )
-        self.loss = MultinomialLogLoss() if self.n_outputs > 1 else BinaryLogLoss()
-
-    def ridge(self, total_weight, n_rows):
-        strength = self._strength / total_weight
-        intercept = 0.0
-        if self.estimator.solver == "liblinear":
-            intercept = strength / self.estimator.intercept_scaling**2
-        return self._l2(strength, intercept)
-
-    def null_space(self, l2):
-        if self.n_outputs == 1:
-            return None
-        # A softmax does not see a shift that is common to all classes.
-        k, d = self.n_outputs, self.n_features
-        shift = np.full(k, k**-0.5)
-        columns = []
-        if self._strength == 0.0:
-            for j in range(d):
-                coef = np.zeros((k, d))
-                coef[:, j] = shift
-                columns.append(self.join(coef, np.zeros(k)))
-        if self.fit_intercept:
-            columns.append(self.join(np.zeros((k, d)), shift))
-        return np.stack(columns, axis=1) if columns else None
-
-    def referee_parameters(self):
-        # lbfgs at its tightest is still 1e-5 off on multinomial problems.
-        if self.estimator.solver == "liblinear":
-            tight = {"tol": 1e-12, "max_iter": 100_000}
-        else:
-            tight = {"solver": "newton-cholesky", "tol": 1e-12, "max_iter": 1000}
-        return {"class_weight": None, **tight}
-
-    def gradient_tolerance(self):
-        estimator = self.estimator
-        if np.max(estimator.n_iter_) >= estimator.max_iter:
-            return None
-        loose = estimator.solver in ("sag", "saga", "liblinear")
-        return estimator.tol * (1000.0 if loose else 10.0)
-
-    def class_weights(self, y, sample_weight):
-        setting = self.estimator.class_weight
-        if setting is None:
-            return None
-        if setting != "balanced":
-            return compute_class_weight(setting, classes=self.classes, y=self.classes)
-        counts = np.bincount(y, sample_weight, minlength=len(self.classes))
-        return sample_weight.sum() / (len(self.classes) * counts)
-
-
-def _inverse_C(estimator):
-    """Ridge strength 1 / C of a LogisticRegression; refuse an L1 part."""
-    penalty = getattr(estimator, "penalty", "deprecated")
-    l1_ratio = getattr(estimator, "l1_ratio", None) or 0.0
-    if penalty == "l1" or (penalty in ("elasticnet", "deprecated") and l1_ratio > 0):
-        raise NotDifferentiableError(
-            "LogisticRegression with an L1 part is not differentiable at its "
-            "solution; refit it with l1_ratio=0."
-        )
-    return 0.0 if penalty is None else 1.0 / estimator.C

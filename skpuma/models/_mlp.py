@@ -6,16 +6,15 @@
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import validate_data
 
 from skpuma import kernels, rows
 from skpuma.losses._binary_log import BinaryLogLoss
+from skpuma.losses._multilabel import MultilabelLoss
 from skpuma.losses._multinomial_log import MultinomialLogLoss
 from skpuma.losses._poisson import PoissonLoss
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
-from skpuma.utils.errors import NotDifferentiableError
 
 
 class Identity:
@@ -97,12 +96,16 @@ class MLPModel(BaseModel):
     ``alpha_eff = alpha * mean(1 / batch size)`` per unit of mean loss (kind "mean").
     """
 
-    def __init__(self, estimator):
+    @classmethod
+    def refusal(cls, estimator):
         if estimator.early_stopping:
-            raise NotDifferentiableError(
+            return (
                 "early_stopping=True hides which rows the network was trained on; "
                 "refit it with early_stopping=False."
             )
+        return None
+
+    def __init__(self, estimator):
         super().__init__(estimator)
         self.shapes = [coef.shape for coef in estimator.coefs_]
         self.n_outputs = self.shapes[-1][1]
@@ -111,11 +114,10 @@ class MLPModel(BaseModel):
         self.activation = ACTIVATIONS[estimator.activation]
         if not self.loss.classification:
             return
-        binarizer = getattr(estimator, "_label_binarizer", None) or LabelBinarizer()
+        binarizer = getattr(estimator, "_label_binarizer", None)
         if getattr(binarizer, "y_type_", "").startswith("multilabel"):
-            raise NotDifferentiableError(
-                "A multilabel MLPClassifier is not supported: fit one per label."
-            )
+            self.loss = MultilabelLoss(self.loss)
+            return
         self.classes = estimator.classes_
 
     def _read(self):

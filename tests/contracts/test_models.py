@@ -1,40 +1,60 @@
 """Every line of `skpuma.models.MODELS`: derivatives, objective, refusals."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
+    ElasticNet,
+    ElasticNetCV,
     GammaRegressor,
+    HuberRegressor,
+    Lasso,
+    LassoCV,
     LinearRegression,
     LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
     PoissonRegressor,
+    QuantileRegressor,
     Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+    SGDClassifier,
+    SGDRegressor,
     TweedieRegressor,
 )
+
+# Private, and only a referee here: scikit-learn's own objective.
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from sklearn.utils import gen_batches
 
 from skpuma import rows as rows_module
 from skpuma.checks import check_model
 from skpuma.curvature import curvature_of
 from skpuma.losses._poisson import PoissonLoss
-from skpuma.models import MODELS, BaseModel, adapt, find_adapter
+from skpuma.models import MODELS, BaseModel, adapt, find_adapter, supports
 from skpuma.models._linear import RidgeModel
 from skpuma.objective import Objective
 from skpuma.utils.errors import NotDifferentiableError
 from tests.contracts import problems
+from tests.tight import fitted
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 TIGHT = {"tol": 1e-14, "max_iter": 20_000, "random_state": 0}
-# These two stop by the decrease of the objective, which resolves less of the gradient.
-STATIONARY = {"lbfgs": 1e-6, "liblinear": 1e-6}
+# These stop by the decrease of the objective, which resolves less of the gradient.
+STATIONARY = {"lbfgs": 1e-6, "liblinear": 1e-6, "LinearSVC": 1e-6}
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga", "liblinear")
 # Not above 1: the step size of sag and saga ignores weights, and large ones diverge.
@@ -71,6 +91,81 @@ def ridge_cases():
         yield "regression", dict(solver=solver)
 
 
+def ridge_classifier_cases(**more):
+    for task, intercept in itertools.product(
+        ("binary", "multiclass", "multilabel"), (True, False)
+    ):
+        yield task, dict(fit_intercept=intercept, **more)
+    for task in ("binary", "multiclass"):
+        for class_weight in CLASS_WEIGHTS[task]:
+            yield task, dict(class_weight=class_weight, **more)
+
+
+def elastic_cases(**more):
+    for task, intercept in itertools.product(
+        ("regression", "two outputs"), (True, False)
+    ):
+        yield task, dict(fit_intercept=intercept, alpha=0.1, **more)
+    yield "regression", dict(alpha=0.4, **more)
+
+
+def logistic_cv_cases():
+    fixed = dict(Cs=[0.3], cv=2, solver="newton-cholesky", use_legacy_attributes=False)
+    fixed = {k: v for k, v in fixed.items() if k in LogisticRegressionCV().get_params()}
+    for task, intercept in itertools.product(("binary", "multiclass"), (True, False)):
+        yield task, dict(fit_intercept=intercept, **fixed)
+        yield task, dict(class_weight=CLASS_WEIGHTS[task][0], **fixed)
+
+
+def svc_cases():
+    for task, intercept in itertools.product(("binary", "multiclass"), (True, False)):
+        yield task, dict(fit_intercept=intercept, C=0.3, dual=False)
+        yield task, dict(fit_intercept=intercept, intercept_scaling=3.0, dual=False)
+    for task in ("binary", "multiclass"):
+        for class_weight in CLASS_WEIGHTS[task]:
+            yield task, dict(class_weight=class_weight, dual=False)
+
+
+def svr_cases():
+    for intercept, epsilon in itertools.product((True, False), (0.0, 0.3)):
+        more = dict(fit_intercept=intercept, epsilon=epsilon, dual=False)
+        yield "regression", dict(loss="squared_epsilon_insensitive", **more)
+
+
+def huber_cases():
+    for intercept, alpha in itertools.product((True, False), (0.0, 0.3)):
+        yield "regression", dict(fit_intercept=intercept, alpha=alpha, epsilon=1.2)
+
+
+def one_vs_rest_cases():
+    inner = dict(tol=1e-14, max_iter=1000)
+    newton = dict(solver="newton-cholesky", **inner)
+    for task, intercept in itertools.product(
+        ("binary", "multiclass", "multilabel"), (True, False)
+    ):
+        logistic = LogisticRegression(fit_intercept=intercept, **newton)
+        yield task, dict(estimator=logistic)
+    balanced = LogisticRegression(class_weight="balanced", **newton)
+    for task in ("binary", "multiclass"):
+        yield task, dict(estimator=balanced)
+    one = LogisticRegression(class_weight={0: 0.5, 1: 2.0}, **newton)
+    yield "multiclass", dict(estimator=one)
+    yield "multiclass", dict(estimator=LinearSVC(dual=False, **inner))
+    yield "multilabel", dict(estimator=RidgeClassifier(2.0))
+
+
+def glum_cases():
+    for task, family in (
+        ("regression", "normal"),
+        ("counts", "poisson"),
+        ("positive", "gamma"),
+        ("counts", "tweedie(1.6)"),
+    ):
+        for intercept in (True, False):
+            more = dict(alpha=0.3, gradient_tol=1e-13, fit_intercept=intercept)
+            yield task, dict(family=family, **more)
+
+
 def glm_cases(task, **more):
     for intercept, alpha in itertools.product((True, False), (0.0, 0.3)):
         newton = {"solver": "newton-cholesky"}
@@ -89,16 +184,86 @@ def mlp_cases(*tasks):
         )
 
 
+def lasso(l1_ratio):
+    """Parameters of an L1 part; scikit-learn 1.8 replaced `penalty` by `l1_ratio`."""
+    if LogisticRegression().penalty == "deprecated":
+        return {"l1_ratio": l1_ratio}
+    if l1_ratio == 1:
+        return {"penalty": "l1"}
+    return {"penalty": "elasticnet", "l1_ratio": l1_ratio}
+
+
+def lasso_logistic_cases():
+    for task, intercept, ratio in itertools.product(
+        ("binary", "multiclass"), (True, False), (0.5, 1)
+    ):
+        more = dict(fit_intercept=intercept, C=0.3, **lasso(ratio))
+        yield task, dict(solver="saga", **more)
+    for intercept in (True, False):
+        more = dict(fit_intercept=intercept, C=0.3, intercept_scaling=2.0, **lasso(1))
+        yield "binary", dict(solver="liblinear", **more)
+
+
+def sgd_cases(*tasks):
+    robust = ("huber", "squared_epsilon_insensitive")
+    for task in tasks:
+        losses = ("squared_error", *robust)
+        if task != "regression":
+            losses += ("log_loss", "modified_huber", "squared_hinge")
+        for loss in losses:
+            yield task, dict(loss=loss, epsilon=0.8)
+        yield task, dict(loss=losses[-1], fit_intercept=False)
+        if task != "regression":
+            for class_weight in CLASS_WEIGHTS[task]:
+                yield task, dict(loss="log_loss", class_weight=class_weight)
+
+
 # Estimators of every table line: (task of problems.TARGETS, constructor arguments).
 CASES = {
+    "sklearn.ElasticNet": (
+        ElasticNet,
+        [*elastic_cases(l1_ratio=0.4), *elastic_cases(l1_ratio=0.0)],
+    ),
+    "sklearn.ElasticNetCV": (
+        ElasticNetCV,
+        [("regression", dict(alphas=[0.1], l1_ratio=[0.4], cv=2))],
+    ),
+    "sklearn.HuberRegressor": (HuberRegressor, huber_cases()),
+    "sklearn.Lasso": (Lasso, elastic_cases()),
+    "sklearn.LassoCV": (LassoCV, [("regression", dict(alphas=[0.1], cv=2))]),
     "sklearn.LinearRegression": (LinearRegression, linear_cases()),
-    "sklearn.LogisticRegression": (LogisticRegression, logistic_cases()),
-    "sklearn.MLPClassifier": (MLPClassifier, mlp_cases("binary", "multiclass")),
+    "sklearn.LinearSVC": (LinearSVC, svc_cases()),
+    "sklearn.LinearSVR": (LinearSVR, svr_cases()),
+    "sklearn.LogisticRegression": (
+        LogisticRegression,
+        [*logistic_cases(), *lasso_logistic_cases()],
+    ),
+    "sklearn.LogisticRegressionCV": (LogisticRegressionCV, logistic_cv_cases()),
+    "sklearn.MLPClassifier": (
+        MLPClassifier,
+        mlp_cases("binary", "multiclass", "multilabel"),
+    ),
     "sklearn.MLPRegressor": (
         MLPRegressor,
         mlp_cases("regression", "two outputs", "counts"),
     ),
+    "sklearn.OneVsRestClassifier": (OneVsRestClassifier, one_vs_rest_cases()),
     "sklearn.Ridge": (Ridge, ridge_cases()),
+    "sklearn.RidgeCV": (
+        RidgeCV,
+        [
+            *linear_cases(alphas=[3.0]),
+            *linear_cases(alphas=[3.0], cv=2),
+            ("two outputs", dict(alphas=[0.5, 20.0], alpha_per_target=True)),
+        ],
+    ),
+    "sklearn.RidgeClassifier": (RidgeClassifier, ridge_classifier_cases()),
+    "sklearn.RidgeClassifierCV": (
+        RidgeClassifierCV,
+        ridge_classifier_cases(alphas=[3.0]),
+    ),
+    "sklearn.SGDClassifier": (SGDClassifier, sgd_cases("binary", "multiclass")),
+    "sklearn.SGDRegressor": (SGDRegressor, sgd_cases("regression")),
     "sklearn.PoissonRegressor": (PoissonRegressor, glm_cases("counts")),
     "sklearn.GammaRegressor": (GammaRegressor, glm_cases("positive")),
     "sklearn.TweedieRegressor": (
@@ -111,12 +276,25 @@ CASES = {
         ],
     ),
 }
+try:
+    from glum import GeneralizedLinearRegressor
+
+    CASES["glum.GeneralizedLinearRegressor"] = GeneralizedLinearRegressor, glum_cases()
+except ImportError:
+    GeneralizedLinearRegressor = None
 CASES = {key: (cls, list(cases)) for key, (cls, cases) in CASES.items()}
+SGD = (SGDClassifier, SGDRegressor)
 CONVEX = [
     pytest.param(cls, task, settings, id=f"{cls.__name__} {task} {settings}")
     for cls, cases in CASES.values()
     for task, settings in cases
-    if not issubclass(cls, (MLPClassifier, MLPRegressor))
+    if not issubclass(cls, (MLPClassifier, MLPRegressor, *SGD))
+]
+STOCHASTIC = [
+    pytest.param(cls, task, settings, id=f"{cls.__name__} {task} {settings}")
+    for cls, cases in CASES.values()
+    for task, settings in cases
+    if issubclass(cls, SGD)
 ]
 NETWORKS = [
     pytest.param(cls, task, settings, id=f"{cls.__name__} {task} {settings}")
@@ -128,13 +306,16 @@ NETWORKS = [
 
 @pytest.mark.parametrize("key", sorted(MODELS))
 def test_every_line_of_the_table_is_tested(key):
+    if key.startswith("glum."):
+        pytest.importorskip("glum")
     assert key in CASES, (
         f"Add {key} to CASES in {__name__}: its class and, for each case, a task of "
         f"{list(problems.TARGETS)} and cheap constructor arguments."
     )
     cls, cases = CASES[key]
     assert key.endswith(f".{cls.__name__}") and cases
-    assert find_adapter(cls()) is not None
+    assert find_adapter(cls(**cases[0][1])) is not None
+    assert supports(cls(**cases[0][1])) == (True, "")
 
 
 # -- the contract ----------------------------------------------------------------------
@@ -146,11 +327,25 @@ def test_convex_model(cls, task, settings, weighted):
     X = problems.rows()
     y = problems.TARGETS[task](X)
     weight = problems.weights(len(X)) if weighted else None
-    tight = {key: v for key, v in TIGHT.items() if key in cls().get_params()}
-    estimator = cls(**{**tight, **settings}).fit(X, y, sample_weight=weight)
-    stationary = STATIONARY.get(settings.get("solver"), 1e-8)
+    known = cls(**settings).get_params(deep=False)
+    tight = {key: v for key, v in TIGHT.items() if key in known}
+    estimator = fitted(cls(**{**tight, **settings}), X, y, weight)
+    inner = type(settings.get("estimator")).__name__
+    stationary = STATIONARY.get(settings.get("solver", inner), 1e-8)
     check_model(estimator, X, y, sample_weight=weight, stationary=stationary)
     assert adapt(estimator).convex
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(("cls", "task", "settings"), STOCHASTIC)
+def test_stochastic_model(cls, task, settings, weighted):
+    X = problems.rows()
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(len(X)) if weighted else None
+    fixed = {"alpha": 0.05, "max_iter": 5, "tol": None, "random_state": 0}
+    estimator = fitted(cls(**{**fixed, **settings}), X, y, weight)
+    check_model(estimator, X, y, sample_weight=weight, stationary=1e-8)
+    assert adapt(estimator).kind == "count"
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
@@ -454,21 +649,26 @@ def test_blocks_of_rows_make_no_difference(monkeypatch):
 # -- refusals --------------------------------------------------------------------------
 
 
-def lasso(l1_ratio):
-    """Parameters of an L1 part; scikit-learn 1.8 replaced `penalty` by `l1_ratio`."""
-    if LogisticRegression().penalty == "deprecated":
-        return {"l1_ratio": l1_ratio}
-    if l1_ratio == 1:
-        return {"penalty": "l1"}
-    return {"penalty": "elasticnet", "l1_ratio": l1_ratio}
-
-
 @pytest.mark.parametrize(
     ("estimator", "task", "match"),
     [
-        (LogisticRegression(**lasso(1), solver="saga"), "binary", "L1"),
-        (LogisticRegression(**lasso(0.3), solver="saga"), "multiclass", "L1"),
-        (LogisticRegression(**lasso(1), solver="liblinear"), "binary", "L1"),
+        (Lasso(positive=True), "regression", "positive=True"),
+        (LinearSVC(loss="hinge"), "binary", "squared_hinge"),
+        (LinearSVC(penalty="l1", dual=False), "binary", "penalty='l2'"),
+        (LinearSVC(multi_class="crammer_singer"), "multiclass", "multi_class='ovr'"),
+        (LinearSVR(), "regression", "squared_epsilon_insensitive"),
+        (SGDClassifier(), "binary", "squared_hinge"),
+        (SGDClassifier("log_loss", penalty="l1"), "binary", "L1"),
+        (SGDRegressor(early_stopping=True), "regression", "early_stopping"),
+        (SGDRegressor("epsilon_insensitive"), "regression", "kinks"),
+        (OneVsRestClassifier(MLPClassifier((2,))), "multiclass", "linear classifier"),
+        (OneVsRestClassifier(Perceptron()), "multiclass", "perceptron loss"),
+        (Perceptron(), "binary", "SGDClassifier"),
+        (QuantileRegressor(), "regression", "HuberRegressor"),
+        (CalibratedClassifierCV(LogisticRegression()), "binary", "calibrate"),
+        (SVC(), "binary", "LinearSVC"),
+        (SVR(), "regression", "LinearSVR"),
+        (TweedieRegressor(power=3), "positive", "no convex"),
         (Ridge(positive=True), "regression", "positive=True"),
         (LinearRegression(positive=True), "regression", "positive=True"),
         (MLPClassifier((3,), early_stopping=True), "binary", "early_stopping"),
@@ -483,16 +683,12 @@ def test_models_without_smooth_objective_are_refused(estimator, task, match):
     if getattr(estimator, "early_stopping", False):
         # Its validation score cannot take labels that are strings before 1.8.
         y = np.unique(y, return_inverse=True)[1]
+    supported, reason = supports(estimator)
+    assert not supported and re.search(match, reason)
     estimator.fit(X, y)
     with pytest.raises(NotDifferentiableError, match=match):
         adapt(estimator)
-
-
-def test_multilabel_network_is_refused():
-    X = problems.rows()
-    estimator = MLPClassifier((3,), max_iter=3).fit(X, X[:, :2] > 0)
-    with pytest.raises(NotDifferentiableError, match="multilabel"):
-        adapt(estimator)
+    assert supports(estimator) == (False, reason)
 
 
 def test_a_class_of_the_user_finds_the_adapter_that_it_extends():
