@@ -76,7 +76,9 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
     ['removed']
     """
 
-    __metadata_request__fit = {k: v for k, v in OWN_METADATA.items() if k != "marked"}
+    __metadata_request__fit = {
+        k: v for k, v in OWN_METADATA.items() if k not in ("marked", "groups")
+    }
 
     def __init__(
         self,

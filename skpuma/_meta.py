@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.utils import TransformerTags, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -33,6 +32,7 @@ OWN_METADATA = {
     "sample_weight_val": True,
     "sensitive_features": True,
     "sensitive_features_val": True,
+    "groups": True,
 }
 
 
@@ -57,7 +57,7 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
     def _fit_base(self, X, y, sample_weight, fit=refit.fit_estimator, **kwargs):
         """Fit the wrapped estimator with routed metadata; nothing of self changes."""
         base = self._base()
-        models.find_adapter(_last_step(base))
+        models.check_supported(base)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
@@ -100,7 +100,7 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
             tags.classifier_tags.multi_label = False
             tags.target_tags.multi_output = False
         try:
-            sparse = models.find_adapter(_last_step(self._base())).sparse
+            sparse = models.find_adapter(models.innermost(self._base())).sparse
         except NotDifferentiableError:
             sparse = False  # fit says what is supported; a repr need not fail
         tags.input_tags.sparse = bool(tags.input_tags.sparse and sparse)
@@ -126,12 +126,12 @@ class DelegatesPrediction:
     @property
     def coef_(self):
         """Coefficients of the wrapped linear model."""
-        return _last_step(self.estimator_).coef_
+        return models.innermost(self.estimator_).coef_
 
     @property
     def intercept_(self):
         """Intercept of the wrapped linear model."""
-        return _last_step(self.estimator_).intercept_
+        return models.innermost(self.estimator_).intercept_
 
     def _fitted(self):
         check_is_fitted(self, "estimator_")
@@ -165,16 +165,6 @@ class DelegatesPrediction:
             routed = process_routing(self, "score", **score_params)
             score_params = routed.estimator.score
         return estimator.score(X, y, **score_params)
-
-
-def _last_step(estimator):
-    while True:
-        if refit.is_frozen(estimator):
-            estimator = estimator.estimator
-        elif isinstance(estimator, Pipeline):
-            estimator = estimator.steps[-1][1]
-        else:
-            return estimator
 
 
 def _routing_enabled():

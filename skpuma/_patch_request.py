@@ -16,6 +16,7 @@ from skpuma.curvature import curvature_of
 from skpuma.objective import Objective
 from skpuma.reporting import PatchReport, history_of, report_of
 from skpuma.solvers import factor
+from skpuma.utils._grouping import rows_of_groups
 from skpuma.utils._validation import (
     check_bool,
     check_groups,
@@ -49,6 +50,8 @@ class Request:
     rows_of_C : (X, y, weight, groups)
         Prepared rows that measure the criteria.
     measured_on : str
+    removed_groups : tuple of (label, rows, weight)
+        Where whole groups are marked.
     """
 
     objective: Objective
@@ -58,6 +61,7 @@ class Request:
     settings: patching.Settings
     rows_of_C: tuple
     measured_on: str
+    removed_groups: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def check_parameters(p):
         check_number(p["forget_at"], "forget_at", low=0.0, strict_low=True)
 
 
-def prepare(p, objective, X, mask, extra, weight, groups, validation):
+def prepare(p, objective, X, mask, extra, weight, sensitive, validation, grouping=None):
     """Check and bind everything that a patch needs.
 
     Parameters
@@ -135,9 +139,11 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
         Extra relative weights.
     weight : ndarray (n,)
         The user's weights, without class weights.
-    groups : array-like (n,) or None
+    sensitive : array-like (n,) or None
         Sensitive feature of the rows of X.
     validation : (X_val, y_val, sample_weight_val, sensitive_features_val)
+    grouping : Grouping, optional
+        Groups of which `mask` takes all rows or none.
 
     Returns
     -------
@@ -146,8 +152,8 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
     model, n = objective.model, len(objective.weight)
     # A row without weight has nothing left to take away.
     mask = mask & (objective.weight > 0)
-    check_same_index(groups, X, "sensitive_features")
-    groups = check_groups(groups, n)
+    check_same_index(sensitive, X, "sensitive_features")
+    sensitive = check_groups(sensitive, n)
     _check_marked(model, objective, mask)
     if p["forget_at"] is not None:
         _check_forget_at(model, p["forget_at"])
@@ -164,8 +170,8 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
     if all(part is None for part in validation):
         keep = ~mask & (objective.weight > 0)
         part = objective.subset(keep)
-        own_groups = None if groups is None else groups[keep]
-        rows_of_C = (part.X, part.y, weight[keep], own_groups)
+        own = None if sensitive is None else sensitive[keep]
+        rows_of_C = (part.X, part.y, weight[keep], own)
         measured_on = f"the {int(keep.sum())} unmarked training rows"
     else:
         rows_of_C = criterion_rows(model, *validation)
@@ -188,6 +194,30 @@ def prepare(p, objective, X, mask, extra, weight, groups, validation):
         settings=_settings(p, model, _deltas(p, model, measures, rows_of_C), n),
         rows_of_C=rows_of_C,
         measured_on=measured_on,
+        removed_groups=_removed_groups(grouping, mask, weight),
+    )
+
+
+def rows_to_remove(selection, grouping, n, X):
+    """A mask (n,) of the rows to remove: of whole groups, where there are groups.
+
+    Raises
+    ------
+    ValueError, IndexError, KeyError, TypeError
+    """
+    if grouping is None:
+        return rows_of(selection, n, X)
+    return rows_of_groups(selection, grouping, X)
+
+
+def _removed_groups(grouping, mask, weight):
+    """(label, rows, weight) of the groups that lose rows."""
+    if grouping is None:
+        return ()
+    sizes, total = grouping.total(mask.astype(float)), grouping.total(mask * weight)
+    return tuple(
+        (grouping.labels[g], int(sizes[g]), float(total[g]))
+        for g in np.flatnonzero(sizes)
     )
 
 
@@ -228,6 +258,10 @@ def carry_out(request, moved_before=False, beyond=False):
     result = path.walk()
     if not path.converged:
         warn_no_optimum()
+    patched = objective.at(result.theta)
+    caveat = model.caveat(patched.reweighted(objective.weight * result.factor))
+    if caveat is not None:
+        warn(f"On the rows that are left {caveat}", PatchWarning)
     name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
     both = model, model.at(result.theta)
     plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
@@ -241,6 +275,7 @@ def carry_out(request, moved_before=False, beyond=False):
         distance,
         plain,
         info,
+        request.removed_groups,
     )
     _announce(report, request.settings.eta)
     return Outcome(
@@ -393,7 +428,7 @@ def _check_forget_at(model, forget_at):
 
 
 def _accuracy(model, X, y, weight, groups):
-    predicted = model.loss.predict(model.raw(X)).argmax(axis=1)
+    predicted = model.loss.decide(model.raw(X))
     return float(np.average(predicted == y, weights=weight))
 
 

@@ -18,15 +18,21 @@ from skpuma._meta import (
     require_fitted,
     transformer_tags,
 )
-from skpuma._patch_request import carry_out, check_parameters, extra_weight, prepare
+from skpuma._patch_request import (
+    carry_out,
+    check_parameters,
+    extra_weight,
+    prepare,
+    rows_to_remove,
+)
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
+from skpuma.utils._grouping import check_grouping
 from skpuma.utils._validation import (
     check_mask,
     check_number,
     check_same_index,
     check_weights,
-    rows_of,
 )
 
 
@@ -90,9 +96,10 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         Rows that may be re-weighted; default all unmarked rows.
     marker : estimator, default None
         A valuator that marks the `n_marked` rows with the lowest ``removal_effect_`` in
-        `fit`, when no `marked` is given.
+        `fit`, when no `marked` is given; with ``groups``, those groups with the lowest
+        ``group_effect_``.
     n_marked : float or int, default 0.1
-        Share or number of rows that `marker` marks.
+        Share or number of rows, or of groups, that `marker` marks.
     curvature, solver, damping : as in `PumaValuator`
     curvature_rows : "auto", None or int, default "auto"
         Rows that the curvature of the path is taken over: None is all of them; "auto"
@@ -217,6 +224,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         sample_weight_val=None,
         sensitive_features=None,
         sensitive_features_val=None,
+        groups=None,
     ):
         """Fit the estimator; with `marked`, or with a `marker`, patch it too.
 
@@ -231,21 +239,31 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             Rows that measure the criteria; default the unmarked rows of X.
         sensitive_features, sensitive_features_val : array-like, optional
             Groups of the rows of X and X_val.
+        groups : array-like (n,), optional
+            A label per row of X: the customer, file or household that it came from.
+            Every group of which a row is marked goes as a whole. Of scikit-learn's
+            searches, ``GridSearchCV`` hands an argument of this name to its splitter
+            only, unless metadata routing is enabled; ``cross_validate`` takes it in
+            ``params``.
 
         Returns
         -------
         self
         """
         parameters = self._parameters()
-        mask = None
+        mask = grouping = None
+        if y is not None:
+            grouping = check_grouping(groups, n_rows(y), X)
         if marked is not None and y is not None:
             mask = check_mask(marked, n_rows(y), X)
+            mask = mask if grouping is None else grouping.whole(mask)
         keywords = {
             "X_val": X_val,
             "y_val": y_val,
             "sample_weight_val": sample_weight_val,
             "sensitive_features": sensitive_features,
             "sensitive_features_val": sensitive_features_val,
+            "groups": groups,
         }
         fit = refit.fit_estimator
         if self.memory is not None:
@@ -260,7 +278,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         model = adapt(estimator)
         objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
         if mask is None and self.marker is not None:
-            mask = self._mark(X, y, sample_weight, keywords)
+            mask = self._mark(X, y, sample_weight, keywords, grouping)
         own = copy.deepcopy(estimator) if refit.is_frozen(self._base()) else estimator
         outcome = None
         if mask is not None:
@@ -273,6 +291,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
                 weight,
                 sensitive_features,
                 (X_val, y_val, sample_weight_val, sensitive_features_val),
+                grouping,
             )
             outcome = carry_out(request)
         self._start(own, objective, X, weight)
@@ -292,27 +311,30 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         self._finalized = False
         self._beyond = False
 
-    def _mark(self, X, y, sample_weight, keywords):
-        """Rows with the lowest removal effect, by a clone of the marker."""
-        n = n_rows(y)
+    def _mark(self, X, y, sample_weight, keywords, grouping):
+        """Rows, or groups, with the lowest removal effect, by a clone of the marker."""
+        unit, n = "rows", n_rows(y)
+        if grouping is not None:
+            unit, n = "groups", len(grouping.labels)
         count = check_number(self.n_marked, "n_marked", low=0.0)
         if not isinstance(self.n_marked, numbers.Integral):
             count *= n
         count = round(count)
         if not 0 <= count < n:
             raise ValueError(
-                f"n_marked={self.n_marked!r} marks {count} of {n} rows; give a share "
-                "in [0, 1) or a number below the number of rows."
+                f"n_marked={self.n_marked!r} marks {count} of {n} {unit}; give a share "
+                f"in [0, 1) or a number below the number of {unit}."
             )
         if not hasattr(self.marker, "valuate"):
             raise TypeError(
                 f"marker={self.marker!r} does not value rows; use a PumaValuator."
             )
-        marker = clone(self.marker).fit(X, y, sample_weight, **keywords)
-        effect = marker.removal_effect_[:, 0]
+        given = {k: v for k, v in keywords.items() if k != "groups" or v is not None}
+        marker = clone(self.marker).fit(X, y, sample_weight, **given)
+        effect = marker.removal_effect_ if grouping is None else marker.group_effect_
         mask = np.zeros(n, dtype=bool)
-        mask[np.argsort(effect, kind="stable")[:count]] = True
-        return mask
+        mask[np.argsort(effect[:, 0], kind="stable")[:count]] = True
+        return mask if grouping is None else mask[grouping.code]
 
     def _clear(self):
         for name in ("report_", "history_", "lambda_", "stationarity_"):
@@ -344,6 +366,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         sample_weight_val=None,
         sensitive_features=None,
         sensitive_features_val=None,
+        groups=None,
     ):
         """Patch the fitted model; nothing is fitted again.
 
@@ -354,7 +377,9 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         remove : bool mask, positions, or labels of X's index, optional
             Rows to remove. Labels are a pandas Index (such as
             ``valuator.inspect().index``) or strings; integers are positions, and are
-            refused where X's index holds other integers than its positions.
+            refused where X's index holds other integers than its positions. With
+            `groups`, labels of groups (such as ``valuator.inspect(by="group").index``),
+            or a mask of rows, which takes every group of which a row is marked.
         upweight : bool mask, positions, labels, or ndarray of float (n,), optional
             Rows that get extra weight, relative to their own: True is 1, that is,
             double weight.
@@ -365,6 +390,9 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         X_val, y_val, sample_weight_val : optional
             Rows that measure the criteria; default the unmarked rows of X.
         sensitive_features, sensitive_features_val : array-like, optional
+        groups : array-like (n,), optional
+            A label per row of X: groups are removed as a whole, and `remove` names
+            them.
 
         Returns
         -------
@@ -390,7 +418,8 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             raise ValueError(f"X has {inputs.shape[0]} rows, y has {n}.")
         check_same_index(sample_weight, X, "sample_weight")
         weight = self._weights_now(sample_weight, n, record)
-        mask = rows_of(remove, n, X)
+        grouping = check_grouping(groups, n, X)
+        mask = rows_to_remove(remove, grouping, n, X)
         extra = extra_weight(upweight, n, X)
         if (mask & (extra > 0)).any():
             raise ValueError("Some rows are both in remove and in upweight.")
@@ -405,6 +434,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             weight,
             sensitive_features,
             (X_val, y_val, sample_weight_val, sensitive_features_val),
+            grouping,
         )
         outcome = carry_out(request, self._moved(), getattr(self, "_beyond", False))
         if not hasattr(self, "estimator_"):
@@ -412,9 +442,9 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         self._commit(outcome, weight)
         return self
 
-    def forget(self, X, y, rows):
-        """Remove rows: `patch` under the name of the unlearning contract."""
-        return self.patch(X, y, remove=rows)
+    def forget(self, X, y, rows, *, groups=None):
+        """Remove rows, or groups: `patch` by the name of the unlearning contract."""
+        return self.patch(X, y, remove=rows, groups=groups)
 
     def _current(self, X):
         """The fitted estimator to patch and the record of its fit."""

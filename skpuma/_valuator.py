@@ -1,9 +1,12 @@
 """PumaValuator: psi, the value of every training row for any criterion."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.base import TransformerMixin
 
 from skpuma import refit, scores, valuing
+from skpuma._inspecting import Inspecting
 from skpuma._meta import (
     OWN_METADATA,
     PumaMeta,
@@ -15,26 +18,32 @@ from skpuma._meta import (
     warn_if_not_stationary,
     warn_no_optimum,
 )
-from skpuma.criteria import LogLoss, TrainingLoss, measures_of
+from skpuma._trusting import Trusting
+from skpuma.criteria import LogLoss, TrainingLoss
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
-from skpuma.reporting import InfluenceCheck
+from skpuma.utils._grouping import check_grouping
 from skpuma.utils._validation import (
     check_groups,
     check_number,
     check_weights,
     index_of,
 )
-from skpuma.utils.errors import (
-    LeverageWarning,
-    SolverError,
-    warn,
-)
+from skpuma.utils.errors import LeverageWarning, warn
 
 LEVERAGE_LIMIT = 0.5
 
 
-class PumaValuator(TransformerMixin, PumaMeta):
+@dataclass(frozen=True)
+class _Grouped:
+    """What stays of the groups of a fit: no row can be read off."""
+
+    sizes: np.ndarray
+    weight: np.ndarray
+    fingerprint: np.ndarray
+
+
+class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
     """Value of training rows for a criterion, by influence functions (Blog 7).
 
     ``psi_j = grad C . H^-1 g_j`` is W times the predicted change of the criterion C per
@@ -67,12 +76,15 @@ class PumaValuator(TransformerMixin, PumaMeta):
         is not changed.
     cv : int, splitter or list of splits, default 5
         Cross-fitting when no ``X_val`` is given: every fold measures C of a model that
-        was fitted on the others.
+        was fitted on the others. With ``groups`` an int keeps every group in one fold
+        (``StratifiedGroupKFold`` for classifiers, ``GroupKFold`` for regressors), and a
+        splitter is given the groups and must keep them together.
     n_jobs : int, default None
         Folds that run in parallel.
     verbose : int, default 0
     random_state : int, RandomState or None, default None
-        Shuffles the rows into folds when `cv` is an int.
+        Shuffles the rows (of classifiers also the groups) into folds when `cv` is an
+        int.
 
     Attributes
     ----------
@@ -97,6 +109,16 @@ class PumaValuator(TransformerMixin, PumaMeta):
         percentile of one row's displacement.
     leverage_ : ndarray (n,)
         Only with ``effect="one_step"``.
+    groups_ : ndarray (G,)
+        Labels of the groups. This and the next two only if `fit` was given ``groups``.
+    group_psi_ : ndarray (G, m)
+        Sum of ``w psi`` over the rows of each group: to first order, W times the change
+        of C if the whole group goes. With unit weights it is the sum of psi.
+    group_effect_ : ndarray (G, m)
+        Predicted change of each criterion if the whole group is removed, in its units.
+        "linear": ``group_psi_ / W``. "one_step": C evaluated again after one Newton
+        step on the objective without the group, which sees what its rows have in
+        common; nan if it cannot be removed in one step.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
 
@@ -164,6 +186,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
         sample_weight_val=None,
         sensitive_features=None,
         sensitive_features_val=None,
+        groups=None,
     ):
         """Fit the estimator and value its training rows.
 
@@ -178,6 +201,10 @@ class PumaValuator(TransformerMixin, PumaMeta):
         sample_weight_val : array-like, optional
         sensitive_features, sensitive_features_val : array-like, optional
             Groups of the rows of X and of X_val, for criteria that compare groups.
+        groups : array-like (n,), optional
+            A label per row of X: the customer, file or household that it came from.
+            Rows of one label are valued together too, as what is left if all of them
+            go, and are never split by cross-fitting.
 
         Returns
         -------
@@ -204,29 +231,34 @@ class PumaValuator(TransformerMixin, PumaMeta):
             "sample_weight_val": sample_weight_val,
             "sensitive_features": sensitive_features,
             "sensitive_features_val": sensitive_features_val,
+            "groups": groups,
         }
+        grouping = None if y is None else check_grouping(groups, n_rows(y), X)
         estimator = self._fit_base(X, y, sample_weight, **keywords)
         n = n_rows(y)
         weight = check_weights(sample_weight, n)
-        groups = check_groups(sensitive_features, n)
+        sensitive = check_groups(sensitive_features, n)
         model = adapt(estimator)
         objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
         val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         if any(part is not None for part in val):
             measured = criterion_rows(model, *val)
             self._refuse_own_loss(objective, measured)
-            result = valuing.with_validation_rows(objective, measured, self._settings())
+            result = valuing.with_validation_rows(
+                objective, measured, self._settings(), grouping
+            )
         else:
             result = valuing.cross_fitted(
                 objective,
-                (X, y, weight, groups),
+                (X, y, weight, sensitive),
                 self._fit_fold,
-                valuing.splits_of(self.cv, objective, y, self.random_state),
+                valuing.splits_of(self.cv, objective, y, self.random_state, grouping),
                 self._settings(),
+                grouping,
                 self.n_jobs,
                 self.verbose,
             )
-        self._store(estimator, objective, X, result)
+        self._store(estimator, objective, X, result, grouping)
         return self
 
     def _check_parameters(self):
@@ -268,8 +300,8 @@ class PumaValuator(TransformerMixin, PumaMeta):
         params = self._fit_params(given)
         return refit.fit_estimator(self._base(), X, y, given, params)
 
-    def _store(self, estimator, objective, X, result):
-        self._warn(objective, result)
+    def _store(self, estimator, objective, X, result, grouping):
+        self._warn(objective, result, grouping)
         self._take_names(X)
         self.estimator_ = estimator
         self.psi_ = result.psi
@@ -284,10 +316,21 @@ class PumaValuator(TransformerMixin, PumaMeta):
             info["smallest_eigenvalue"] = smallest
         info["max_residual"] = result.solver.max_residual
         self.curvature_info_ = info
+        for name in ("leverage_", "groups_", "group_psi_", "group_effect_"):
+            if hasattr(self, name):
+                delattr(self, name)
         if result.leverage is not None:
             self.leverage_ = result.leverage
-        elif hasattr(self, "leverage_"):
-            del self.leverage_
+        self._grouped = None
+        if grouping is not None:
+            self.groups_ = grouping.labels
+            self.group_psi_ = result.group_psi
+            self.group_effect_ = result.group_effect
+            self._grouped = _Grouped(
+                grouping.sizes,
+                grouping.total(objective.weight),
+                grouping.fingerprint(),
+            )
         self._folds = result.folds
         self._splits_used = result.splits
         self._record = objective.record
@@ -303,7 +346,7 @@ class PumaValuator(TransformerMixin, PumaMeta):
         at_solver = objective.at(result.model.theta)
         return self._settings().for_leverage(at_solver, result.solver).detached()
 
-    def _warn(self, objective, result):
+    def _warn(self, objective, result, grouping):
         convex = objective.model.convex
         advice = (
             "refit with a smaller tol, or use polish='auto'"
@@ -314,12 +357,13 @@ class PumaValuator(TransformerMixin, PumaMeta):
         warn_if_not_stationary(result.distance, convex and self.polish, advice)
         if not result.converged:
             warn_no_optimum()
-        self._warn_leverage(objective, result)
+        if self.effect == "linear" and result.solver.name != "cg":
+            self._warn_leverage(objective, result)
+            if grouping is not None and result.solver.explicit:
+                self._warn_group_leverage(objective, result, grouping)
 
     def _warn_leverage(self, objective, result):
         """Under "linear", look at the rows that a user would act on."""
-        if self.effect != "linear" or result.solver.name == "cg":
-            return
         # A woodbury solve costs a pass over the rows, an explicit one does not.
         count = 100 if result.solver.explicit else 10
         order = np.argsort(result.effect[:, 0], kind="stable")
@@ -332,6 +376,23 @@ class PumaValuator(TransformerMixin, PumaMeta):
                 f"{int((h > LEVERAGE_LIMIT).sum())} of the highest-ranked rows have a "
                 f"leverage above {LEVERAGE_LIMIT} (largest {h.max():.2f}): their "
                 "linear effect is not reliable. Use effect='one_step'.",
+                LeverageWarning,
+            )
+
+    def _warn_group_leverage(self, objective, result, grouping):
+        """Under "linear", look at the groups that a user would act on."""
+        order = np.argsort(result.group_effect[:, 0], kind="stable")
+        at_solver = objective.at(result.model.theta)
+        h = [
+            scores.group_leverage(at_solver, result.solver, grouping.members[g])
+            for g in np.unique(np.concatenate([order[:10], order[-10:]]))
+        ]
+        if max(h) > LEVERAGE_LIMIT:
+            warn(
+                f"{int((np.array(h) > LEVERAGE_LIMIT).sum())} of the highest-ranked "
+                f"groups have a joint leverage above {LEVERAGE_LIMIT} (largest "
+                f"{max(h):.2f}): the sum of their rows' effects is not reliable. Use "
+                "effect='one_step'.",
                 LeverageWarning,
             )
 
@@ -365,7 +426,13 @@ class PumaValuator(TransformerMixin, PumaMeta):
         -------
         ndarray (n, m * n_classes), or (n, m * 2) for regression
             Classification: psi for each class as the label. Regression: psi is affine
-            in the target, ``const + slope * y`` (one slope per output).
+            in the target, ``const + slope * y`` (one slope per output or label).
+
+        Raises
+        ------
+        ValueError
+            If psi is no affine function of the target (HuberRegressor, LinearSVR, some
+            losses of SGDRegressor).
         """
         require_fitted(self, "_folds")
         classes = getattr(self.estimator_, "classes_", None)
@@ -381,169 +448,14 @@ class PumaValuator(TransformerMixin, PumaMeta):
         """Names of the columns of `transform`: ``psi_<criterion>_<class>``."""
         require_fitted(self, "criterion_names_")
         check_input_features(self, input_features)
-        k = self._folds[0].model.n_outputs
+        model = self._folds[0].model
+        k = model.n_outputs
         slopes = ["slope"] if k == 1 else [f"slope_{a}" for a in range(k)]
-        labels = getattr(self.estimator_, "classes_", ["const", *slopes])
+        labels = ["const", *slopes]
+        if model.classes is not None:
+            labels = self.estimator_.classes_
         names = [f"psi_{c}_{label}" for c in self.criterion_names_ for label in labels]
         return np.asarray(names, dtype=object)
-
-    def inspect(self, top=None, sort_by=None):
-        """Rows as a DataFrame on the user's index, the most harmful first.
-
-        Parameters
-        ----------
-        top : int, optional
-            Only so many rows.
-        sort_by : str, optional
-            Criterion to sort by; default the first.
-
-        Returns
-        -------
-        DataFrame
-            Index: the user's (pass it to `PumaPatcher.patch`). Columns: ``position``
-            in X, ``weight`` (the user's times the class weight), for every criterion
-            ``psi_<name>`` and ``removal_effect_<name>`` (change of C if the row is
-            removed, in the units of C), and ``leverage`` if it was computed.
-        """
-        import pandas as pd
-
-        require_fitted(self, "psi_")
-        if top is not None:
-            if not isinstance(top, (int, np.integer)) or isinstance(top, bool):
-                raise TypeError(f"top must be an int, got {top!r}.")
-            check_number(top, "top", low=0)
-        names = self.criterion_names_
-        column = 0
-        if sort_by is not None:
-            if sort_by not in names:
-                raise ValueError(f"sort_by={sort_by!r} is not one of {names}.")
-            column = names.index(sort_by)
-        index = pd.RangeIndex(len(self.psi_)) if self._index is None else self._index
-        data = {"position": np.arange(len(self.psi_)), "weight": self._weight}
-        for c, name in enumerate(names):
-            data[f"psi_{name}"] = self.psi_[:, c]
-            data[f"removal_effect_{name}"] = self.removal_effect_[:, c]
-        if hasattr(self, "leverage_"):
-            data["leverage"] = self.leverage_
-        frame = pd.DataFrame(data, index=index)
-        order = np.argsort(self.removal_effect_[:, column], kind="stable")
-        return frame.iloc[order if top is None else order[:top]]
-
-    # -- trust -------------------------------------------------------------------------
-
-    def leverage(self, X, y, sample_weight=None):
-        """Leverage of rows under the full fit (n,); above 0.5 linear psi is unreliable.
-
-        Raises
-        ------
-        SolverError
-            If the curvature was not explicit.
-        """
-        return scores.leverage(self._rows(X, y, sample_weight), self._explicit())
-
-    def self_influence(self, X, y):
-        """``g.T H^-1 g`` of rows (n,): psi with the row's own loss as the criterion."""
-        return scores.self_influence(self._rows(X, y, None), self._explicit())
-
-    def _rows(self, X, y, sample_weight):
-        require_fitted(self, "_record")
-        model = self._model
-        weight = check_weights(sample_weight, n_rows(y))
-        inputs, targets = model.inputs(X), model.targets(y)
-        return Objective.at_fit(model, inputs, targets, weight, self._record)
-
-    def _explicit(self):
-        if self._factor is None:
-            raise SolverError(
-                "Leverage and self-influence need explicit curvature: fit with "
-                "solver='cholesky'."
-            )
-        return self._factor
-
-    def check_influence(
-        self,
-        X,
-        y,
-        sample_weight=None,
-        *,
-        n_rows=30,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-        sensitive_features=None,
-        sensitive_features_val=None,
-    ):
-        """Remove rows for real and compare with ``removal_effect_``.
-
-        Refits are tight, under the frozen preprocessing and class weights of the fit.
-        The rows are spread evenly over the ranking, both ends included.
-
-        Parameters
-        ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val : as in `fit`
-            No rows are kept in the object, so they are asked for again.
-        n_rows : int, default 30
-            At least 3.
-
-        Returns
-        -------
-        InfluenceCheck
-            With ``pearson``, ``spearman`` and ``slope`` (of refitted on predicted
-            effects) per criterion.
-
-        Raises
-        ------
-        ValueError
-            If the rows, their weights, or the rows that measure the criterion are not
-            those of `fit`.
-        """
-        objective = self._rows(X, y, sample_weight)
-        same = same_rows(self._fingerprint, fingerprint(objective.X, objective.y))
-        if not (same and np.allclose(objective.weight, self._weight)):
-            raise ValueError(
-                "X, y or sample_weight are not those of the fit; pass the same rows."
-            )
-        finite = np.isfinite(self.removal_effect_[:, 0])
-        used = np.flatnonzero((objective.weight > 0) & finite)
-        order = used[np.argsort(self.removal_effect_[used, 0], kind="stable")]
-        spread = np.linspace(0, len(order) - 1, min(n_rows, len(order))).round()
-        chosen = np.unique(order[spread.astype(int)])
-        weight = check_weights(sample_weight, len(objective.weight))
-        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
-        if self._splits_used is None:
-            model = self._folds[0].model
-            measures = measures_of(self.criterion, model, *criterion_rows(model, *val))
-            values = [measure.value(model) for measure in measures]
-            if not np.allclose(values, self.criterion_value_, rtol=1e-8):
-                raise ValueError(
-                    "X_val, y_val or what belongs to their rows are not those of the "
-                    "fit; pass the same rows."
-                )
-            refitted = refit.removal_effects(objective, measures, chosen)
-        elif any(part is not None for part in val):
-            raise ValueError(
-                "The fit measured the criterion by cross-fitting: leave X_val, y_val "
-                "and what belongs to their rows out."
-            )
-        else:
-            groups = check_groups(sensitive_features, len(weight))
-            refitted = valuing.refitted_effects(
-                objective,
-                (X, y, weight, groups),
-                self._folds,
-                self._splits_used,
-                self.criterion,
-                self.criterion_names_,
-                chosen,
-            )
-        note = "" if objective.model.convex else "Refits of a network hold their noise."
-        return InfluenceCheck(
-            tuple(self.criterion_names_),
-            chosen,
-            self.removal_effect_[chosen],
-            refitted,
-            note,
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -21,6 +21,9 @@ UNREMOVABLE = 1e-8
 STALLED = 1e-9
 # Relative length of a step up to which the curvature of its start is kept.
 SAME_FACTOR = 1e-9
+# Share of the penalty up to which a group's part of it in H is added by iteration.
+SMALL_SHARE = 0.1
+MAX_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,22 @@ def psi_matrix(objective, S):
     model = objective.model
     columns = [psi(model, objective.X, objective.residual, s) for s in S.T]
     out = np.stack(columns, axis=1)
-    share = (objective.record.l2 * model.theta) @ S
+    share = objective.penalty_share @ S
     return out + objective.penalty_rate[:, None] * share
+
+
+def psi_columns(objective, S):
+    """`psi_matrix` for many columns of S (p, b) at once, by matrix products (n, b)."""
+    model = objective.model
+    n, b = rows.count(objective.X), S.shape[1]
+    out = np.empty((n, b))
+    for block in rows.blocks(n, 16 * b * model.n_outputs):
+        forward = model.jvp(rows.take(objective.X, block), S)
+        np.einsum("nk,nkb->nb", objective.residual[block], forward, out=out[block])
+    rate = objective.penalty_rate
+    if rate.any():
+        out += np.outer(rate, objective.penalty_share @ S)
+    return out
 
 
 def leverage_blocks(objective, solver):
@@ -220,11 +237,7 @@ def one_step_effects(objective, solver, measures):
         In the units of C; nan where a row cannot be removed in one step.
     leverage : ndarray (n,)
     """
-    if not solver.explicit:
-        raise SolverError(
-            "effect='one_step' needs explicit curvature (solver='cholesky' or 'eigh'); "
-            f"the solver here is {solver.name!r}. Use effect='linear'."
-        )
+    _require_explicit(solver)
     model = objective.model
     hessian = model.loss.hessian(objective.raw, objective.y)
     root = model.loss.hessian_root(objective.raw, objective.y)
@@ -234,7 +247,7 @@ def one_step_effects(objective, solver, measures):
     effects, h = np.empty((n, len(measures))), np.empty(n)
     share = 0.0
     if model.kind != "sum":
-        share = solver.solve(objective.record.l2 * model.theta).value
+        share = solver.solve(objective.penalty_share).value
     rate = scale * objective.penalty_rate
     bases = [measure.value(model) for measure in measures]
     movers = [measure.mover(model) for measure in measures]
@@ -252,3 +265,119 @@ def one_step_effects(objective, solver, measures):
             effects[block, c] = mover(delta) - base
         effects[block][~removable] = np.nan
     return effects, h
+
+
+def _require_explicit(solver):
+    if not solver.explicit:
+        raise SolverError(
+            "effect='one_step' needs explicit curvature (solver='cholesky' or 'eigh'); "
+            f"the solver here is {solver.name!r}. Use effect='linear'."
+        )
+
+
+# -- groups of rows --------------------------------------------------------------------
+
+
+def group_effects(objective, solver, measures, members):
+    """Change of every criterion when a group of rows goes, at one-step parameters.
+
+    With g_G the sum of the rows' shares in grad J (the penalty's included where it
+    follows the weights) and H_G their share in the curvature,
+    ``theta_G = theta + (H - H_G)^-1 g_G``: one Newton step on the objective without the
+    group, exact for a squared loss. The criterion is then evaluated again at theta_G.
+    For a group of one row it is `one_step_effects` (to O(1/n) where the penalty follows
+    the weights, whose share in H a single row is not charged with there).
+
+    Parameters
+    ----------
+    objective : Objective
+    solver : BaseSolver
+        Explicit and undamped.
+    measures : list of Measure
+    members : list of ndarray
+        Positions of the rows of every group.
+
+    Returns
+    -------
+    effects : ndarray (G, m)
+        In the units of C; nan where a group cannot be removed in one step.
+    leverage : ndarray (G,)
+        Largest eigenvalue of ``H^-1 H_G``: at 1 the fit cannot do without the group.
+    """
+    _require_explicit(solver)
+    model = objective.model
+    effects, h = np.empty((len(members), len(measures))), np.empty(len(members))
+    bases = [measure.value(model) for measure in measures]
+    movers = [measure.mover(model) for measure in measures]
+    n_rows = max(len(measure.y) for measure in measures)
+    per_move = 8 * (model.n_parameters + 2 * model.n_outputs * n_rows)
+    for block in rows.blocks(len(members), per_move):
+        found = [_without_group(objective, solver, one) for one in members[block]]
+        h[block] = [leverage for _, leverage in found]
+        gone = np.array([step is None for step, _ in found])
+        still = np.zeros(model.n_parameters)
+        moves = np.stack([still if step is None else step for step, _ in found])
+        for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
+            effects[block, c] = mover(moves) - base
+        effects[block][gone] = np.nan
+    return effects, h
+
+
+def group_leverage(objective, solver, index):
+    """Largest eigenvalue of ``H^-1 H_G`` for the rows of a group, by position."""
+    factor, _ = _factor_of_rows(objective.subset(index))
+    return float(_removal(solver, factor)[1][-1]) if len(factor) else 0.0
+
+
+def _without_group(objective, solver, index):
+    """(step to theta_G, leverage) of a group; None for a step that does not exist."""
+    part = objective.subset(index[objective.weight[index] > 0])
+    if not len(part.y):
+        return np.zeros(objective.model.n_parameters), 0.0
+    gradient = part.weighted_gradient(part.weight)
+    factor, decay = _factor_of_rows(part)
+    moved, values, vectors = _removal(solver, factor)
+    h = float(values[-1])
+    if not h < 1.0 - UNREMOVABLE:
+        return None, h
+
+    def solve(b):
+        """(H - F.T F)^-1 b (Woodbury)."""
+        ahead = solver.solve(b).value
+        inner = (vectors.T @ (factor @ ahead)) / (1.0 - values)
+        return ahead + moved @ (vectors @ inner)
+
+    step = solve(gradient)
+    # What is left of the penalty's share in H_G is small: a few rounds include it.
+    for _ in range(MAX_ROUNDS if decay.any() else 0):
+        last, step = step, solve(gradient + decay * step)
+        if np.linalg.norm(step - last) <= 1e-13 * np.linalg.norm(step):
+            break
+    return step, h
+
+
+def _factor_of_rows(part):
+    """F (q, p) and diagonal d (p,) with ``H_G = F.T F + diag(d)``, q at most p."""
+    model = part.model
+    scale = part.weight / part.total_weight
+    lost = scale @ part.penalty_rate
+    decay = lost * part.record.l2
+    root = model.loss.hessian_root(part.raw, part.y)
+    p = model.n_parameters
+    if len(scale) * root.shape[2] < p and lost <= SMALL_SHARE:
+        root = root * np.sqrt(scale)[:, None, None]
+        factor = root.transpose(0, 2, 1) @ model.jacobian(part.X)
+        return factor.reshape(-1, p), decay
+    hessian = model.loss.hessian(part.raw, part.y) * scale[:, None, None]
+    gram = model.hessian_gram(part.X, hessian)
+    gram[np.diag_indices(p)] += decay
+    values, vectors = np.linalg.eigh(gram)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T, np.zeros(p)
+
+
+def _removal(solver, factor):
+    """``H^-1 F.T`` and the eigenvalues and -vectors of ``F H^-1 F.T``."""
+    moved = solver.solve(factor.T).value
+    inner = factor @ moved
+    values, vectors = np.linalg.eigh(0.5 * (inner + inner.T))
+    return moved, values, vectors

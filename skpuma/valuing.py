@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
-from skpuma import refit, rows, scores
+from skpuma import rows, scores
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
 from skpuma.models import adapt
@@ -102,6 +102,11 @@ class Fold:
                 r = model.loss.gradient(z, np.full(len(z), code[0]))
                 out.append(np.einsum("nk,nkm->nm", r, forward) + self.constant)
             return np.stack(out, axis=2)
+        if not model.loss.affine:
+            raise ValueError(
+                f"psi of {type(model.estimator).__name__} is no affine function of the "
+                "target, so it cannot be told without one: use valuate(X, y)."
+            )
         at_zero = model.loss.gradient(z, np.zeros_like(z))
         slope = model.loss.gradient(z, np.ones_like(z)) - at_zero
         out.append(np.einsum("nk,nkm->nm", at_zero, forward) + self.constant)
@@ -118,6 +123,8 @@ class Valuation:
     names : list of str
         Criteria.
     psi, effect : ndarray (n, m)
+    group_psi, group_effect : ndarray (G, m) or None
+        Of whole groups, if there are any.
     leverage : ndarray (n,) or None
     values : ndarray (m,)
         C on the rows that measure it.
@@ -144,9 +151,28 @@ class Valuation:
     solver: object
     model: object
     converged: bool
+    group_psi: np.ndarray | None = None
+    group_effect: np.ndarray | None = None
+
+    def pick(self, names):
+        """The same valuation for some of its criteria."""
+        columns = [self.names.index(name) for name in names]
+        groups = {}
+        if self.group_effect is not None:
+            groups["group_psi"] = self.group_psi[:, columns]
+            groups["group_effect"] = self.group_effect[:, columns]
+        return replace(
+            self,
+            names=list(names),
+            psi=self.psi[:, columns],
+            effect=self.effect[:, columns],
+            values=self.values[columns],
+            folds=[fold.pick(columns) for fold in self.folds],
+            **groups,
+        )
 
 
-def with_validation_rows(objective, validation, settings):
+def with_validation_rows(objective, validation, settings, grouping=None):
     """Value the rows of one fit; `validation` is (X, y, weight, groups), prepared."""
     measures = measures_of(settings.criterion, objective.model, *validation)
     objective, solver, distance, converged = _at_optimum(objective, settings)
@@ -155,13 +181,20 @@ def with_validation_rows(objective, validation, settings):
     S = scores.solve_criteria(solver, gradients)
     psi = scores.psi_matrix(objective, S)
     effect = psi * (objective.weight / objective.total_weight)[:, None]
-    leverage = None
+    leverage = group_psi = group_effect = None
+    if grouping is not None:
+        group_psi = grouping.total(objective.weight[:, None] * psi)
+        group_effect = group_psi / objective.total_weight
     if settings.effect == "one_step":
         exact = settings.for_leverage(objective, solver)
         effect, leverage = scores.one_step_effects(objective, exact, measures)
+        if grouping is not None:
+            group_effect, _ = scores.group_effects(
+                objective, exact, measures, grouping.members
+            )
     constant = np.zeros(S.shape[1])
     if model.kind != "sum":
-        constant = (objective.record.l2 * model.theta) @ S
+        constant = objective.penalty_share @ S
     share = float(validation[2].sum())
     return Valuation(
         names=[m.name for m in measures],
@@ -175,6 +208,8 @@ def with_validation_rows(objective, validation, settings):
         solver=solver,
         model=model,
         converged=converged,
+        group_psi=group_psi,
+        group_effect=group_effect,
     )
 
 
@@ -193,7 +228,9 @@ def _at_optimum(objective, settings):
     return objective, kept, distance, converged
 
 
-def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0):
+def cross_fitted(
+    objective, table, fit, splits, settings, grouping=None, n_jobs=None, verbose=0
+):
     """Value the rows by fits that leave out, in turn, the rows that measure C.
 
     Parameters
@@ -206,6 +243,8 @@ def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0
         (X, y, weight) -> fitted estimator.
     splits : list of (train, test) positions
     settings : Settings
+    grouping : Grouping, optional
+        Each of its groups is, in every fold, among the training rows or not.
 
     Returns
     -------
@@ -218,7 +257,8 @@ def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0
         settings.criterion, objective.model, objective.X, objective.y, weight, groups
     )
     done = Parallel(n_jobs=n_jobs, verbose=verbose)(
-        delayed(_one_fold)(table, fit, train, test, settings) for train, test in splits
+        delayed(_one_fold)(table, fit, train, test, settings, grouping)
+        for train, test in splits
     )
     kept = [(split, one) for split, one in zip(splits, done, strict=True) if one]
     if not kept:
@@ -227,40 +267,67 @@ def cross_fitted(objective, table, fit, splits, settings, n_jobs=None, verbose=0
         )
     first = kept[0][1][0].names
     names = [c for c in first if all(c in one.names for _, (one, _) in kept)]
-    n, m = len(weight), len(names)
-    psi, effect = np.zeros((n, m)), np.zeros((n, m))
-    leverage, total, values = np.zeros(n), np.zeros(n), np.zeros(m)
-    folds = []
-    for (train, _), (one, fold_total) in kept:
-        columns = [one.names.index(name) for name in names]
-        fold = one.folds[0].pick(columns)
-        # The fold's W is smaller than that of the full fit.
-        scale = fold.share * fold_total / objective.total_weight
-        psi[train] += fold.share * one.psi[:, columns]
-        effect[train] += scale * one.effect[:, columns]
-        if one.leverage is not None:
-            leverage[train] += scale * one.leverage
-        total[train] += fold.share
-        values += fold.share * one.values[columns]
-        folds.append(fold)
-    total[total == 0] = np.nan
     polished, solver, distance, converged = _at_optimum(objective, settings)
+    done = [one.pick(names) for _, (one, _) in kept]
+    folds = [one.folds[0] for one in done]
     return Valuation(
         names=names,
-        psi=psi / total[:, None],
-        effect=effect / total[:, None],
-        leverage=leverage / total if settings.effect == "one_step" else None,
-        values=values / sum(fold.share for fold in folds),
+        values=np.average(
+            [one.values for one in done], axis=0, weights=[f.share for f in folds]
+        ),
         folds=folds,
         splits=[split for split, _ in kept],
         distance=distance,
         solver=solver,
         model=polished.model,
-        converged=converged and all(one.converged for _, (one, _) in kept),
+        converged=converged and all(one.converged for one in done),
+        **_over_folds(objective, kept, done, settings.effect, grouping),
     )
 
 
-def _one_fold(table, fit, train, test, settings):
+def _over_folds(objective, kept, done, effect, grouping):
+    """psi, effects and leverage of rows and groups, averaged over the folds."""
+    n, W = len(objective.weight), objective.total_weight
+    trains = [train for (train, _), _ in kept]
+    shares = [one.folds[0].share for one in done]
+    # The fold's W is smaller than that of the full fit.
+    scales = [total / W for _, (_, total) in kept]
+    psi = _averaged(n, trains, shares, [one.psi for one in done])
+    scaled = [c * one.effect for c, one in zip(scales, done, strict=True)]
+    out = {"psi": psi, "effect": _averaged(n, trains, shares, scaled), "leverage": None}
+    if effect == "one_step":
+        scaled = [c * one.leverage for c, one in zip(scales, done, strict=True)]
+        out["leverage"] = _averaged(n, trains, shares, scaled)
+    if grouping is None:
+        return out
+    counted = np.where(objective.weight[:, None] > 0, psi, 0.0)
+    out["group_psi"] = grouping.total(objective.weight[:, None] * counted)
+    out["group_effect"] = out["group_psi"] / W
+    if effect == "one_step":
+        present = [np.flatnonzero(grouping.take(train).sizes) for train in trains]
+        scaled = [
+            c * one.group_effect[index]
+            for c, one, index in zip(scales, done, present, strict=True)
+        ]
+        size = len(grouping.labels)
+        out["group_effect"] = _averaged(size, present, shares, scaled)
+    return out
+
+
+def _averaged(size, where, shares, values):
+    """Averages over folds of what each knows about some of `size` rows or groups.
+
+    nan for those that no fold knows.
+    """
+    out, total = np.zeros((size, *values[0].shape[1:])), np.zeros(size)
+    for index, share, one in zip(where, shares, values, strict=True):
+        out[index] += share * one
+        total[index] += share
+    total[total == 0] = np.nan
+    return (out.T / total).T
+
+
+def _one_fold(table, fit, train, test, settings, grouping=None):
     """(Valuation, W) of one fold; None if no row that counts is left to measure C."""
     X, y, weight, _ = table
     if not weight[test].sum() > 0:
@@ -271,47 +338,18 @@ def _one_fold(table, fit, train, test, settings):
         model, model.inputs(inside[0]), model.targets(inside[1]), weight[train]
     )
     measured = left_out(model, table, test)
-    return with_validation_rows(objective, measured, settings), objective.total_weight
+    inside = None if grouping is None else grouping.take(train)
+    one = with_validation_rows(objective, measured, settings, inside)
+    return one, objective.total_weight
 
 
-def refitted_effects(objective, table, folds, splits, criterion, names, chosen):
-    """Effects of removing rows, by refits of every fold that trained on them.
-
-    Parameters
-    ----------
-    objective : Objective
-        Of the full fit.
-    table : (X, y, weight, groups)
-    folds, splits : as in `Valuation`
-    criterion, names
-        The criteria, and those of their parts that every fold has.
-    chosen : ndarray of int
-        Positions of the rows to remove, one at a time.
-
-    Returns
-    -------
-    ndarray (len(chosen), m)
-    """
+def fold_objective(fold, table, train):
+    """The objective of a fold's fit, from the user's rows once more."""
     X, y, weight, _ = table
-    out = np.zeros((len(chosen), len(names)))
-    total = np.zeros(len(chosen))
-    for fold, (train, test) in zip(folds, splits, strict=True):
-        model = fold.model
-        inputs = model.inputs(rows.take_user(X, train))
-        targets = model.targets(rows.take_user(y, train))
-        part = Objective.at_fit(model, inputs, targets, weight[train])
-        measures = measures_of(criterion, model, *left_out(model, table, test))
-        by_name = {measure.name: measure for measure in measures}
-        where = {row: position for position, row in enumerate(train)}
-        inside = [i for i, row in enumerate(chosen) if row in where]
-        effects = refit.removal_effects(
-            part,
-            [by_name[name] for name in names],
-            np.array([where[chosen[i]] for i in inside], dtype=int),
-        )
-        out[inside] += fold.share * part.total_weight / objective.total_weight * effects
-        total[inside] += fold.share
-    return out / total[:, None]
+    model = fold.model
+    inputs = model.inputs(rows.take_user(X, train))
+    targets = model.targets(rows.take_user(y, train))
+    return Objective.at_fit(model, inputs, targets, weight[train])
 
 
 def left_out(model, table, test):
@@ -325,21 +363,29 @@ def left_out(model, table, test):
     )
 
 
-def splits_of(cv, objective, y, random_state):
+def splits_of(cv, objective, y, random_state, grouping=None):
     """(train, test) positions of the folds.
+
+    With a `grouping`, an int means folds that keep every group on one side, with about
+    the same share of every class; a splitter is given the groups.
 
     Raises
     ------
     ValueError
-        If a class has a single row, or there are fewer than two folds.
+        If a class has a single row, there are fewer than two folds or fewer groups
+        than folds, or a splitter takes a group apart.
     """
     from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 
     n = len(objective.weight)
     if not isinstance(cv, (int, np.integer)):
-        return list(check_cv(cv).split(np.zeros(n), y))
+        code = None if grouping is None else grouping.code
+        splits = list(check_cv(cv).split(np.zeros(n), y, code))
+        return _kept_together(splits, grouping)
+    if grouping is not None and cv >= 2:
+        return _grouped_splits(int(cv), objective, random_state, grouping)
     n_splits, kind = min(int(cv), n), KFold
-    if objective.model.classes is not None:
+    if objective.model.classes is not None and objective.y.ndim == 1:
         kind = StratifiedKFold
         counts = np.bincount(objective.y[objective.weight > 0])
         counts = counts[counts > 0]
@@ -363,3 +409,50 @@ def splits_of(cv, objective, y, random_state):
         )
     splitter = kind(n_splits, shuffle=True, random_state=random_state)
     return list(splitter.split(np.zeros(n), objective.y))
+
+
+def _grouped_splits(n_splits, objective, random_state, grouping):
+    """Folds of whole groups, for an int."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    used = objective.weight > 0
+    available = np.count_nonzero(grouping.take(used).sizes)
+    if available < n_splits:
+        raise ValueError(
+            f"cv={n_splits} folds of whole groups need as many groups, but groups has "
+            f"n_groups={available} with a positive weight: pass a smaller cv, or "
+            "X_val= and y_val= for a single fit."
+        )
+    if objective.model.classes is None or objective.y.ndim > 1:
+        return list(GroupKFold(n_splits).split(used, groups=grouping.code))
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)
+    splits = list(splitter.split(used, objective.y, grouping.code))
+    present = np.unique(objective.y[used])
+    for train, _ in splits:
+        seen = objective.y[train][used[train]]
+        absent = np.setdiff1d(present, seen)
+        if len(absent):
+            (name, *_) = objective.model.classes[absent].tolist()
+            raise ValueError(
+                f"Class {name!r} is in so few groups that with cv={n_splits} a fold "
+                "has no row of it to train on: pass X_val= and y_val=, or a splitter "
+                "whose folds have rows of each class."
+            )
+    return splits
+
+
+def _kept_together(splits, grouping):
+    """The splits, if each keeps all rows of a group on one side."""
+    if grouping is None:
+        return splits
+    for train, _ in splits:
+        inside = np.bincount(grouping.code[train], minlength=len(grouping.labels))
+        apart = (inside > 0) & (inside < grouping.sizes)
+        if apart.any():
+            (name, *_) = grouping.labels[apart].tolist()
+            raise ValueError(
+                f"cv takes {int(apart.sum())} groups apart, such as {name!r}: rows of "
+                "a group would measure the criterion that values it. Pass a splitter "
+                "that keeps groups together, such as GroupKFold, or an int."
+            )
+    return splits

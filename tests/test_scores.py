@@ -281,6 +281,110 @@ def test_one_step_needs_an_explicit_curvature(name):
         scores.one_step_effects(objective, solver_of(objective, name, 0.0), measures)
 
 
+# -- groups ----------------------------------------------------------------------------
+
+
+def chunks(n, *ends):
+    """Groups of rows in mixed order."""
+    return np.split(np.random.default_rng(0).permutation(n), ends)
+
+
+@pytest.mark.parametrize(("estimator", "task"), ALL)
+def test_one_newton_step_without_a_group_is_the_naive_formula(estimator, task):
+    objective = fitted(estimator, task)
+    model = objective.model
+    matrix = curvature_of(objective, "auto", 0.0 if model.convex else 0.1)
+    solver = factor(matrix, "cholesky", matrix.damping)
+    measures = measures_of("auto", model, objective.X, objective.y, np.ones(40))
+    members = chunks(40, 2, 5, 20, 21)  # fewer and more rows than parameters
+    ours, _ = scores.group_effects(objective, solver, measures, members)
+    jacobian = model.jvp(objective.X, np.eye(model.n_parameters))
+    hessian = model.loss.hessian(objective.raw, objective.y)
+    share = objective.weight / objective.total_weight
+    for found, group in zip(ours, members, strict=True):
+        lost = share[group] @ objective.penalty_rate[group]
+        part = np.einsum(
+            "nkp,nkl,nlq->pq",
+            *(a[group] for a in (jacobian * share[:, None, None], hessian, jacobian)),
+        )
+        left = matrix.dense() - part - lost * np.diag(objective.record.l2)
+        gradient = share[group] @ gradients(objective)[group]
+        step = np.linalg.pinv(left, rcond=1e-9, hermitian=True) @ gradient
+        moved = measures[0].value(model.at(model.theta + step))
+        expected = moved - measures[0].value(model)
+        assert found[0] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("estimator", "task"), LINEAR)
+def test_groups_of_one_row_are_the_one_step_effects(estimator, task):
+    objective = fitted(estimator, task)
+    measures = measures_of(
+        "auto", objective.model, objective.X, objective.y, np.ones(40)
+    )
+    solver = solver_of(objective)
+    expected, leverage = scores.one_step_effects(objective, solver, measures)
+    ours, h = scores.group_effects(
+        objective, solver, measures, list(np.arange(40)[:, None])
+    )
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(h, leverage, atol=1e-12)
+    one = scores.group_leverage(objective, solver, np.array([7]))
+    assert one == pytest.approx(leverage[7])
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("task", ["regression", "two outputs"])
+@pytest.mark.parametrize("cls", [Ridge, LinearRegression])
+def test_groups_of_a_squared_loss_are_the_refit(cls, task, intercept):
+    X = problems.rows(60)
+    X[1] *= 30.0
+    y = problems.TARGETS[task](X)
+    weight = problems.weights(60)
+    estimator = cls(fit_intercept=intercept).fit(X, y, sample_weight=weight)
+    objective = problems.objective_of(estimator, X, y, weight)
+    measures = measures_of(
+        ["auto", "squared_error"], objective.model, X, objective.y, np.ones(60)
+    )
+    members = [*chunks(60, 1, 4, 30), np.array([], dtype=int)]
+    ours, _ = scores.group_effects(objective, solver_of(objective), measures, members)
+    refits = removal_effects(objective, measures, members[:-1])
+    np.testing.assert_allclose(ours[:-1], refits, rtol=0, atol=1e-8)
+    assert (ours[-1] == 0.0).all()
+
+
+@pytest.mark.parametrize("kind", ["mean", "count"])
+def test_groups_where_the_penalty_follows_the_weights(kind):
+    X = problems.rows(60)
+    y = problems.numbers(X)
+    model = type("OtherRidge", (RidgeModel,), {"kind": kind})(Ridge(30.0).fit(X, y))
+    objective = Objective.at_fit(model, X, model.targets(y), np.ones(60))
+    measures = measures_of("auto", model, X, objective.y, np.ones(60))
+    members = chunks(60, 1, 4, 7, 30)  # both below and above a tenth of the penalty
+    ours, _ = scores.group_effects(objective, solver_of(objective), measures, members)
+    for found, group in zip(ours, members, strict=True):
+        keep = np.setdiff1d(np.arange(60), group)
+        # The penalty loses the group's share of it: exact for a squared loss.
+        again = adapt(Ridge(30.0 * len(keep) / 60).fit(X[keep], y[keep]))
+        expected = measures[0].value(again) - measures[0].value(model)
+        assert found[0] == pytest.approx(expected, rel=1e-8)
+
+
+def test_psi_of_many_columns():
+    for estimator, task in (
+        (Ridge(), "regression"),
+        (LogisticRegression(), "multiclass"),
+        (MLPClassifier(**NETWORK), "multiclass"),
+    ):
+        objective = fitted(estimator, task)
+        S = np.random.default_rng(0).standard_normal((objective.model.n_parameters, 7))
+        np.testing.assert_allclose(
+            scores.psi_columns(objective, S),
+            scores.psi_matrix(objective, S),
+            rtol=1e-9,
+            atol=1e-12,
+        )
+
+
 # -- leverage and self-influence -------------------------------------------------------
 
 

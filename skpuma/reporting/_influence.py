@@ -1,4 +1,4 @@
-"""Predicted against refitted effects of single rows."""
+"""Predicted against refitted effects of single rows, or of whole groups."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -17,10 +17,12 @@ class InfluenceCheck:
     ----------
     criteria : tuple of str
     rows : ndarray (n_rows,)
-        Positions of the rows that were removed, one at a time.
+        Positions of the rows that were removed, one at a time; of groups, their
+        positions in ``groups_``.
     predicted, refitted : ndarray (n_rows, m)
         Change of C, in its units.
     note : str
+    unit : {"rows", "groups"}
     """
 
     criteria: tuple
@@ -28,6 +30,7 @@ class InfluenceCheck:
     predicted: np.ndarray = field(repr=False)
     refitted: np.ndarray = field(repr=False)
     note: str = ""
+    unit: str = "rows"
 
     def _each(self, function):
         pairs = zip(self.predicted.T, self.refitted.T, strict=True)
@@ -58,12 +61,16 @@ class InfluenceCheck:
         )
 
     def __str__(self):
-        head = f"{len(self.rows)} rows removed and refitted. {self.note}".strip()
-        return f"{head}\n{self.to_frame().to_string()}"
+        return f"{self._headline}\n{self.to_frame().to_string()}"
+
+    @property
+    def _headline(self):
+        head = f"{len(self.rows)} {self.unit} removed and refitted. {self.note}"
+        return head.strip()
 
     def _repr_html_(self):
         return _html.block(
             "skpuma influence check",
-            f"<p>{len(self.rows)} rows removed and refitted. {escape(self.note)}</p>",
+            f"<p>{escape(self._headline)}</p>",
             _html.table(self.to_frame()),
         )

@@ -10,6 +10,8 @@ from skpuma.reporting import _html
 
 # A smaller extra weight is the solver's rounding.
 REWEIGHTED = 1e-6
+# Removed groups that a report lists by name.
+LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class PatchReport:
     task : {"classification", "regression"}
     curvature_info : dict
         Curvature, solver and damping at the start of the path.
+    removed_groups : tuple of (label, rows, weight)
+        The groups that were removed as a whole, with the number of their rows and the
+        weight that they had, in the units of ``sample_weight``.
     """
 
     criteria: tuple
@@ -65,6 +70,7 @@ class PatchReport:
     scores: dict = field(default_factory=dict)
     task: str = "classification"
     curvature_info: dict = field(default_factory=dict)
+    removed_groups: tuple = ()
 
     @property
     def change(self):
@@ -110,6 +116,13 @@ class PatchReport:
         columns = ["before", "after", "change", "delta", "kept"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
+    def groups_frame(self):
+        """One line per removed group, on their labels: rows, weight before."""
+        import pandas as pd
+
+        columns = ["group", "rows", "weight"]
+        return pd.DataFrame(self.removed_groups, columns=columns).set_index("group")
+
     @property
     def _forgetting_name(self):
         if self.task == "classification":
@@ -124,7 +137,10 @@ class PatchReport:
             # Rounded down: "100%" is said of a complete removal only.
             share = f"{np.floor(1000 * min(self.s, 1.0)) / 10:g}% of their weight taken"
             beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
-            parts.append(f"{self.n_removed} rows removed ({share}{beyond})")
+            rows = f"{self.n_removed} rows"
+            if self.removed_groups:
+                rows = f"{len(self.removed_groups)} groups of {rows}"
+            parts.append(f"{rows} removed ({share}{beyond})")
         if self.n_upweighted:
             parts.append(f"{self.n_upweighted} rows up-weighted")
         if self.n_reweighted:
@@ -153,14 +169,30 @@ class PatchReport:
         ]
         for column in frame.columns[:4]:
             frame[column] = [_html.number(v) for v in frame[column]]
-        return f"{self.headline}\nmeasured on {self.measured_on}\n{frame.to_string()}"
+        text = f"{self.headline}\nmeasured on {self.measured_on}\n{frame.to_string()}"
+        if self.removed_groups:
+            listed = self.groups_frame().iloc[:LISTED]
+            weight = [_html.number(v) for v in listed["weight"]]
+            listed = listed.assign(weight=weight)
+            text += f"\nremoved groups\n{listed.to_string()}{self._unlisted}"
+        return text
+
+    @property
+    def _unlisted(self):
+        left = len(self.removed_groups) - LISTED
+        return f"\nand {left} more: see groups_frame()" if left > 0 else ""
 
     def _repr_html_(self):
-        return _html.block(
-            "skpuma patch",
+        parts = [
             f"<p>{escape(self.headline)} Measured on {escape(self.measured_on)}.</p>",
             _html.table(self.to_frame(), marks=("kept",)),
-        )
+        ]
+        if self.removed_groups:
+            table = _html.table(self.groups_frame().iloc[:LISTED])
+            summary = "<summary>Removed groups</summary>"
+            more = f"<p>{self._unlisted.strip()}</p>" if self._unlisted else ""
+            parts.append(f"<details>{summary}{table}{more}</details>")
+        return _html.block("skpuma patch", *parts)
 
     def to_html(self):
         """A self-contained page."""
@@ -196,6 +228,7 @@ def report_of(
     distance,
     scores,
     curvature_info,
+    removed_groups=(),
 ):
     """The report of a walked path.
 
@@ -212,6 +245,7 @@ def report_of(
     scores : dict
         name -> (before, after).
     curvature_info : dict
+    removed_groups : tuple of (label, rows, weight)
     """
     first, last = result.history[0], result.history[-1]
     classification = measures[0].y.ndim == 1
@@ -234,6 +268,7 @@ def report_of(
         scores=scores,
         task="classification" if classification else "regression",
         curvature_info=curvature_info,
+        removed_groups=removed_groups,
     )
 
 

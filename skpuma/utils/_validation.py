@@ -63,6 +63,13 @@ def check_groups(groups, n, name="sensitive_features"):
     return values.astype(str) if values.dtype == object else values
 
 
+def is_mask(values):
+    """Whether an array holds nothing but booleans."""
+    if values.dtype == object and values.ndim == 1 and values.size:
+        return all(isinstance(v, (bool, np.bool_)) for v in values)
+    return values.dtype == bool
+
+
 def check_mask(mask, n, X=None, name="marked"):
     """A boolean mask (n,), positional.
 
@@ -78,7 +85,7 @@ def check_mask(mask, n, X=None, name="marked"):
         return np.zeros(n, dtype=bool)
     check_same_index(mask, X, name)
     values = np.asarray(mask)
-    if values.dtype == object and all(isinstance(v, (bool, np.bool_)) for v in values):
+    if is_mask(values):
         values = values.astype(bool)
     if values.dtype != bool:
         raise TypeError(
@@ -112,11 +119,7 @@ def rows_of(selection, n, X=None, name="remove"):
             "positions, or labels as a pandas Index."
         )
     values = np.asarray(selection)
-    if values.dtype == bool or (
-        values.dtype == object
-        and values.size
-        and all(isinstance(v, (bool, np.bool_)) for v in values)
-    ):
+    if is_mask(values):
         return check_mask(selection, n, X, name)
     values = np.atleast_1d(values)
     if values.ndim > 1:
@@ -254,3 +257,16 @@ def check_number(value, name, low=None, high=None, strict_low=False, infinite=Fa
         bounds = f"{sign} {low}" + ("" if high is None else f" and <= {high}")
         raise ValueError(f"{name} must be {bounds}, got {value!r}.")
     return float(value)
+
+
+def check_whole(value, name, low=None):
+    """An int, not a bool, of at least `low`.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}.")
+    check_number(value, name, low=low)
+    return int(value)
