@@ -1,13 +1,26 @@
-"""Where the rows live: numpy arrays and CSR matrices, whole or in blocks.
+"""Where the rows live: numpy arrays, memory maps and CSR matrices, whole or in blocks.
 
 Every sum over rows and every map over rows goes through here, so that the rest of the
-library does not know how the rows are stored.
+library does not know how the rows are stored. Results are float64; rows in single
+precision, and the temporaries of sparse ones, are converted block by block, so that
+nothing of the size of the data is allocated.
 """
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import ThreadpoolController
+
+from skpuma import kernels
 
 BLOCK_BYTES = 8 * 2**20
+# Share of stored entries above which dense blocks make a Gram matrix faster.
+SPARSE_GRAM_DENSITY = 0.15
+# Multiplications from which several threads make a Gram matrix faster.
+THREADED_WORK = 2e7
 
 
 def count(X):
@@ -16,22 +29,31 @@ def count(X):
 
 
 def take(X, index):
-    """Rows of prepared `X` by a slice, a boolean mask or positions."""
+    """Rows of prepared `X` by a slice, a boolean mask or positions.
+
+    All rows in their order are X itself, which is not copied then.
+    """
+    if isinstance(index, np.ndarray) and index.shape == X.shape[:1]:
+        every = index if index.dtype == bool else index == np.arange(len(index))
+        if every.all():
+            return X
     return X[index]
 
 
 def take_user(X, index):
-    """Rows of a user's table (DataFrame, array, sparse, list) by positions."""
+    """Rows of a user's table (DataFrame, array, sparse, list) by positions or mask."""
     if hasattr(X, "iloc"):
         return X.iloc[index]
     if sparse.issparse(X):
         return X.tocsr()[index]
     if not hasattr(X, "shape"):
         X = np.asarray(X)
+    if not isinstance(X, np.ndarray) and np.asarray(index).dtype == bool:
+        index = np.flatnonzero(index)  # polars selects by positions only
     return X[index]
 
 
-def blocks(n, row_bytes, budget=BLOCK_BYTES):
+def blocks(n, row_bytes, budget=None):
     """Slices that cover ``range(n)``, each of about `budget` bytes.
 
     Parameters
@@ -40,43 +62,170 @@ def blocks(n, row_bytes, budget=BLOCK_BYTES):
         Number of rows.
     row_bytes : int
         Bytes that the caller's temporaries need per row.
-    budget : int
-        Bytes of one block. A few megabytes stay in cache, which makes tall-skinny
-        products several times faster than one call over all rows.
+    budget : int, optional
+        Bytes of one block, by default `BLOCK_BYTES`. A few megabytes stay in cache,
+        which makes tall-skinny products several times faster than one call over all
+        rows.
     """
+    budget = BLOCK_BYTES if budget is None else budget
     size = int(min(max(budget // max(row_bytes, 1), 16), 4096))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
 
-def weighted_gram(X, weight=None):
-    """``X.T @ diag(weight) @ X`` (d, d), in cache-sized blocks; signed weights too."""
-    n, d = X.shape
-    if sparse.issparse(X):
-        scaled = X if weight is None else X.multiply(weight[:, None])
-        return np.asarray((X.T @ scaled).toarray(), dtype=np.float64)
-    # One buffer for all blocks: fresh temporaries cost more in page faults than the
-    # multiplication itself. A non-negative weight is split as sqrt * sqrt, since BLAS
-    # then computes one triangle only (A.T @ A is a syrk).
-    total = np.zeros((d, d))
-    symmetric = weight is None or not np.any(weight < 0)
-    root = None if weight is None else (np.sqrt(weight) if symmetric else weight)
-    buffer = None
-    for rows in blocks(n, 8 * d, 2**20):
-        block = X[rows]
-        if root is None:
-            total += np.asarray(block.T @ block, dtype=np.float64)
-            continue
-        if buffer is None:
-            buffer = np.empty(block.shape)
-        scaled = np.multiply(block, root[rows, None], out=buffer[: block.shape[0]])
-        total += scaled.T @ scaled if symmetric else block.T @ scaled
-    return total
+def product(X, M):
+    """``X @ M`` in float64 for M (d,) or (d, m)."""
+    if X.dtype == np.float64:
+        return np.asarray(X @ M)
+    # A mixed product would convert all of X first.
+    out = np.empty((X.shape[0], *M.shape[1:]))
+    for rows, block in _double(X):
+        out[rows] = block @ M
+    return out
 
 
 def column_sums(X, weight):
-    """``X.T @ weight`` for weight (n,) or (n, k)."""
-    return np.asarray(X.T @ weight)
+    """``X.T @ weight`` in float64 for weight (n,) or (n, m)."""
+    if X.dtype == np.float64:
+        return np.asarray(X.T @ weight)
+    out = np.zeros((X.shape[1], *weight.shape[1:]))
+    for rows, block in _double(X):
+        out += block.T @ weight[rows]
+    return out
+
+
+def squared_column_sums(X, weight):
+    """``(X * X).T @ weight`` in float64 for weight (n,) or (n, m)."""
+    out = np.zeros((X.shape[1], *weight.shape[1:]))
+    if sparse.issparse(X):
+        X = _canonical(X)
+        n, d = X.shape
+        flat = weight.reshape(n, -1), out.reshape(d, -1)
+        kernels.squares_csr(X.data, X.indices, X.indptr, *flat)
+        return out
+    for rows, block in _double(X):
+        out += np.square(block).T @ weight[rows]
+    return out
+
+
+def weighted_gram(X, weight=None):
+    """``X.T @ diag(weight) @ X`` (d, d), in cache-sized blocks; signed weights too."""
+    return weighted_moments(X, weight, sums=False)[0]
+
+
+def weighted_moments(X, weight=None, sums=True):
+    """`weighted_gram` and ``X.T @ weight``, in one pass over dense rows.
+
+    Returns
+    -------
+    gram : ndarray (d, d)
+    sums : ndarray (d,), or None if not asked for
+    """
+    n, d = X.shape
+    if sparse.issparse(X) and X.nnz <= SPARSE_GRAM_DENSITY * n * d:
+        ones = np.ones(n) if weight is None else weight
+        return _sparse_gram(X, ones), column_sums(X, ones) if sums else None
+    constant = 1.0
+    if weight is not None and n and weight.min() == weight.max():
+        constant, weight = weight[0], None
+    total, total_sums = np.zeros((d, d)), np.zeros(d)
+    with _threads(n * d * d) as run:
+        for part, part_sums in run(lambda rows: _moments(X, weight, rows, sums), n):
+            total += part
+            total_sums += part_sums
+    return constant * total, constant * total_sums if sums else None
+
+
+def _moments(X, weight, rows, sums):
+    """`weighted_moments` of a slice of rows."""
+    d = X.shape[1]
+    # One buffer for all blocks: fresh temporaries cost more in page faults than the
+    # multiplication itself. A non-negative weight is split as sqrt * sqrt, since BLAS
+    # then computes one triangle only (A.T @ A is a syrk).
+    total, total_sums = np.zeros((d, d)), np.zeros(d)
+    symmetric = weight is None or not np.any(weight < 0)
+    root = None if weight is None else (np.sqrt(weight) if symmetric else weight)
+    buffer = None
+    for inner in blocks(rows.stop - rows.start, 8 * d, 2**20):
+        at = slice(rows.start + inner.start, rows.start + inner.stop)
+        block = to_dense(X[at])
+        if root is None:
+            block = block.astype(np.float64, copy=False)
+            total += block.T @ block
+            if sums:
+                total_sums += block.T @ np.ones(len(block))
+            continue
+        if buffer is None:
+            buffer = np.empty(block.shape)
+        scaled = np.multiply(block, root[at, None], out=buffer[: block.shape[0]])
+        total += scaled.T @ scaled if symmetric else block.T @ scaled
+        if sums:
+            total_sums += scaled.T @ root[at] if symmetric else scaled.sum(axis=0)
+    return total, total_sums
+
+
+@contextmanager
+def _threads(work):
+    """A map over slices of rows: one for each thread that BLAS may use now.
+
+    BLAS itself gets one thread meanwhile: on blocks that stay in cache its own threads
+    wait for each other more than they work. In a worker of a parallel fit it has one
+    thread already, and there is one slice.
+    """
+    pools = _blas()
+    n_threads = max((pool.num_threads for pool in pools.lib_controllers), default=1)
+    if n_threads == 1 or work < THREADED_WORK:
+        with pools.limit(limits=1):
+            yield lambda function, n: [function(slice(0, n))]
+        return
+    with pools.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
+
+        def run(function, n):
+            edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
+            parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+            return pool.map(function, parts)
+
+        yield run
+
+
+@cache
+def _blas():
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _sparse_gram(X, weight):
+    """`weighted_gram` of a CSR matrix, without a sparse product of its size."""
+    d = X.shape[1]
+    X = _canonical(X)
+    total = kernels.gram_csr(X.data, X.indices, X.indptr, weight, np.zeros((d, d)))
+    total += total.T
+    total[np.diag_indices(d)] *= 0.5
+    return total
+
+
+def _canonical(X):
+    """A CSR matrix that stores no entry in two parts, which would be squared apart."""
+    if X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
+
+
+def _double(X):
+    """(slice, rows in float64) of all rows, block by block."""
+    n, d = X.shape
+    if not sparse.issparse(X):
+        for rows in blocks(n, 8 * d, BLOCK_BYTES // 4):
+            yield rows, X[rows].astype(np.float64, copy=False)
+        return
+    for rows in blocks(n, 16 * X.nnz // max(n, 1), BLOCK_BYTES // 4):
+        # A slice of a CSR matrix copies its entries and their columns; these are views.
+        indptr = X.indptr[rows.start : rows.stop + 1]
+        entries = slice(indptr[0], indptr[-1])
+        data = X.data[entries].astype(np.float64, copy=False)
+        inner = (data, X.indices[entries], indptr - indptr[0])
+        yield rows, sparse.csr_array(inner, shape=(rows.stop - rows.start, d))
 
 
 def to_dense(X):

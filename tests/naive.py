@@ -3,15 +3,20 @@
 import numpy as np
 
 
-def psi_dense(X, R, S, c):
-    return (R * (X @ S.T + c)).sum(axis=1)
+def gram_csr(data, indices, indptr, weight, out):
+    for i in range(len(weight)):
+        entries = range(indptr[i], indptr[i + 1])
+        for q in entries:
+            for s in range(q, entries.stop):
+                out[indices[q], indices[s]] += weight[i] * data[q] * data[s]
+    return out
 
 
-def psi_csr(data, indices, indptr, R, S, c):
-    X = np.zeros((len(indptr) - 1, S.shape[1]))
-    row = np.repeat(np.arange(len(X)), np.diff(indptr))
-    np.add.at(X, (row, indices), data)
-    return psi_dense(X, R, S, c)
+def squares_csr(data, indices, indptr, weight, out):
+    for i in range(len(weight)):
+        for q in range(indptr[i], indptr[i + 1]):
+            out[indices[q]] += float(data[q]) ** 2 * weight[i]
+    return out
 
 
 def outer_rows(A, B, out):

@@ -14,15 +14,15 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def psi_dense(n, d, k, dtype):
-    X = normal(0, n, d).astype(dtype)
-    return X, normal(1, n, k), normal(2, k, d), normal(3, k)
-
-
-def psi_csr(n, d, k, dtype):
-    X, *rest = psi_dense(n, d, k, dtype)
+def gram_csr(n, d, k, dtype):
+    X = normal(0, n, d)
     X = sparse.csr_array(np.where(X > 0.3, X, 0.0).astype(dtype))
-    return X.data, X.indices, X.indptr, *rest
+    return X.data, X.indices, X.indptr, normal(1, n), normal(2, d, d)
+
+
+def squares_csr(n, d, k, dtype):
+    data, indices, indptr, *_ = gram_csr(n, d, k, dtype)
+    return data, indices, indptr, normal(1, n, k), normal(2, d, k)
 
 
 def outer_rows(n, d, k, dtype):
@@ -38,9 +38,9 @@ def bin_sums(n, d, k, dtype):
 
 MAKE_ARGUMENTS = {
     "bin_sums": bin_sums,
+    "gram_csr": gram_csr,
     "outer_rows": outer_rows,
-    "psi_csr": psi_csr,
-    "psi_dense": psi_dense,
+    "squares_csr": squares_csr,
 }
 
 
@@ -72,7 +72,8 @@ def test_kernel_leaves_its_inputs(name):
     arguments = MAKE_ARGUMENTS[name](7, 4, 2, np.float64)
     kept = copies(arguments)
     getattr(kernels, name)(*arguments)
-    inputs = slice(None, -1) if name == "outer_rows" else slice(None)
+    adds = name in ("gram_csr", "outer_rows", "squares_csr")
+    inputs = slice(None, -1) if adds else slice(None)
     for after, before in zip(arguments[inputs], kept[inputs], strict=True):
         np.testing.assert_array_equal(after, before)
 
@@ -84,27 +85,12 @@ def test_bins_are_closed_on_the_right(confidence):
     assert np.flatnonzero(sums[:, 0]) == max(int(4 * confidence) - 1, 0)
 
 
-def test_psi_csr_adds_repeated_entries():
-    # One row with column 1 stored twice, as scipy allows.
-    arguments = (np.array([2.0, 3.0]), np.array([1, 1]), np.array([0, 2]))
-    rest = (np.ones((1, 1)), np.array([[7.0, 10.0]]), np.array([0.5]))
-    assert kernels.psi_csr(*arguments, *rest) == [50.5]
-
-
 def test_outer_rows_writes_into_a_slice_only():
     A, B, _ = outer_rows(6, 3, 2, np.float64)
     out = np.full((6, 9), -1.0)
     kernels.outer_rows(A, B, out[:, 1:7])
     np.testing.assert_allclose(out[:, 1:7], naive.outer_rows(A, B, np.empty((6, 6))))
     assert (out[:, [0, 7, 8]] == -1.0).all()
-
-
-def test_psi_of_a_csr_matrix_equals_psi_of_its_rows():
-    X, R, S, c = psi_dense(30, 6, 3, np.float64)
-    X[np.abs(X) < 0.7] = 0.0
-    csr = sparse.csr_array(X)
-    ours = kernels.psi_csr(csr.data, csr.indices, csr.indptr, R, S, c)
-    np.testing.assert_allclose(ours, kernels.psi_dense(X, R, S, c), rtol=1e-12)
 
 
 def test_an_unknown_kernel_is_an_attribute_error():

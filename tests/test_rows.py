@@ -1,9 +1,12 @@
 """Sums and selections over rows, wherever the rows live."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skpuma import rows
 from tests.contracts import problems
@@ -14,7 +17,16 @@ CONTAINERS = {
     "float32": lambda X: X.astype(np.float32),
     "csr_matrix": sparse.csr_matrix,
     "csr_array": sparse.csr_array,
+    "csr float32": lambda X: sparse.csr_matrix(X.astype(np.float32)),
+    "few entries": lambda X: sparse.csr_array(few(X)),
 }
+# Of the rows that hold the same numbers whatever the container.
+SPARSER = {"few entries"}
+
+
+def few(X):
+    """X with one entry in ten."""
+    return np.where(np.random.default_rng(0).random(X.shape) < 0.1, X, 0.0)
 
 
 @pytest.mark.parametrize("row_bytes", [0, 8, 2**20, 2**40])
@@ -26,19 +38,76 @@ def test_blocks_cover_every_row_once(n, row_bytes):
     assert all(block.stop - block.start <= 4096 for block in blocks)
 
 
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_weighted_gram_and_column_sums(container, weighted, signed):
-    X = np.round(4.0 * problems.rows(5000, 4)) / 4.0  # exact in single precision
-    weight = np.random.default_rng(0).uniform(-1.0 if signed else 0.0, 1.0, 5000)
-    expected = (X.T * weight) @ X if weighted else X.T @ X
+def held_and_dense(container, n=5000, d=4):
+    X = np.round(4.0 * problems.rows(n, d)) / 4.0  # exact in single precision
     held = CONTAINERS[container](X)
-    ours = rows.weighted_gram(held, weight if weighted else None)
-    np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-9)
-    np.testing.assert_allclose(rows.column_sums(held, weight), X.T @ weight, atol=1e-9)
+    return held, few(X) if container in SPARSER else X
+
+
+@pytest.mark.parametrize("kind", ["none", "equal", "uneven", "signed"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_weighted_gram(container, kind):
+    held, X = held_and_dense(container)
+    low = -1.0 if kind == "signed" else 0.0
+    weight = np.random.default_rng(0).uniform(low, 1.0, len(X))
+    weight = {"none": None, "equal": np.full(len(X), 0.3)}.get(kind, weight)
+    ones = np.ones(len(X)) if weight is None else weight
+    gram, sums = rows.weighted_moments(held, weight)
+    np.testing.assert_allclose(gram, (X.T * ones) @ X, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(sums, X.T @ ones, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(rows.weighted_gram(held, weight), gram, rtol=1e-15)
+
+
+@pytest.mark.parametrize("columns", [(), (3,)], ids=["vector", "matrix"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_products_and_sums(container, columns):
+    held, X = held_and_dense(container)
+    rng = np.random.default_rng(0)
+    u = rng.uniform(-1.0, 1.0, (len(X), *columns))
+    v = rng.uniform(-1.0, 1.0, (X.shape[1], *columns))
+    close = {"rtol": 1e-11, "atol": 1e-10}
+    np.testing.assert_allclose(rows.product(held, v), X @ v, **close)
+    np.testing.assert_allclose(rows.column_sums(held, u), X.T @ u, **close)
+    np.testing.assert_allclose(
+        rows.squared_column_sums(held, u), np.square(X).T @ u, **close
+    )
+    for out in (rows.product(held, v), rows.column_sums(held, u)):
+        assert type(out) is np.ndarray and out.dtype == np.float64
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_selections(container):
+    held, X = held_and_dense(container, 50)
     np.testing.assert_array_equal(rows.to_dense(rows.take(held, [4, 2])), X[[4, 2]])
-    assert rows.count(held) == 5000
+    mask = np.arange(50) % 3 == 0
+    np.testing.assert_array_equal(rows.to_dense(rows.take(held, mask)), X[mask])
+    for every in (np.ones(50, dtype=bool), np.arange(50)):
+        assert rows.take(held, every) is held
+    assert rows.take(held, np.arange(50)[::-1]) is not held
+    assert rows.count(held) == 50
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_nothing_as_large_as_the_rows_is_allocated(container, monkeypatch):
+    held, _ = held_and_dense(container, 40_000, 60)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 2**18)
+    n, d = held.shape
+    data = 8 * n * d
+    if sparse.issparse(held):
+        data = held.data.nbytes + held.indices.nbytes
+    u, v = np.ones(n), np.ones(d)
+    calls = [
+        lambda: rows.product(held, v),
+        lambda: rows.column_sums(held, u),
+        lambda: rows.squared_column_sums(held, u),
+    ]
+    for call in calls:
+        call()
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < max(0.3 * data, 4 * 2**20)
 
 
 @pytest.mark.parametrize("index", [[3, 1], np.arange(6) % 2 == 0], ids=["at", "mask"])
@@ -58,3 +127,37 @@ def test_rows_of_a_users_table(make, index):
     taken = rows.take_user(make(X), index)
     taken = taken.to_numpy() if hasattr(taken, "to_numpy") else rows.to_dense(taken)
     np.testing.assert_array_equal(taken, X[index])
+
+
+@pytest.mark.parametrize("weighted", ["no", "equal", "uneven", "signed"])
+def test_threads_give_the_sums_of_one(weighted, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 7))
+    weight = {
+        "no": None,
+        "equal": np.full(500, 0.3),
+        "uneven": rng.uniform(size=500),
+        "signed": rng.standard_normal(500),
+    }[weighted]
+    full = np.ones(500) if weight is None else weight
+    monkeypatch.setattr(rows, "THREADED_WORK", 0)
+    with threadpool_limits(3, user_api="blas"):
+        before = threads_of_blas()
+        gram, sums = rows.weighted_moments(X, weight)
+        assert threads_of_blas() == before
+    np.testing.assert_allclose(gram, (X.T * full) @ X, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(sums, X.T @ full, rtol=1e-11, atol=1e-12)
+
+
+def threads_of_blas():
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {pool["filepath"]: pool["num_threads"] for pool in pools}
+
+
+def test_entries_of_a_sparse_row_in_two_parts_are_one_entry():
+    indptr, indices = np.array([0, 3, 4]), np.array([1, 1, 0, 2])
+    X = sparse.csr_array((np.array([1.0, 2.0, 4.0, 5.0]), indices, indptr), (2, 3))
+    dense = X.toarray()
+    assert dense[0, 1] == 3.0
+    np.testing.assert_allclose(rows._sparse_gram(X, np.ones(2)), dense.T @ dense)
+    assert X.nnz == 4

@@ -27,8 +27,9 @@ def check_solver(solver_class, curvature):
     ------
     AssertionError
         If a solution is further from the explicit one than its residual allows, its
-        residual is not the measured one, one and several right-hand sides differ, or
-        the solution is not orthogonal to the null space.
+        residual is not the measured one, one and several right-hand sides differ by
+        more than their residuals allow, or the solution is not orthogonal to the null
+        space.
 
     Examples
     --------
@@ -107,13 +108,16 @@ def check_solver(solver_class, curvature):
         f"({condition:.1e}) allow {allowed:.1e}",
         "The solver does not invert this matrix.",
     )
-    one = np.asarray(solver.solve(B[:, 0]).value)
+    alone = solver.solve(B[:, 0])
+    one = np.asarray(alone.value)
     expect_shape("solution.value of one b (p,)", one, (p,), "the shape of b")
     error = relative_error(one[:, None], X[:, :1])
+    # Columns of a block may share their work and be closer than one alone.
+    allowed += condition * (float(np.max(alone.residual)) + rounding)
     expect(
-        error <= 2.0 * allowed,
+        error <= allowed,
         "solve(b) == that column of solve(B)",
-        f"off by {error:.1e} (relative), allowed are {2.0 * allowed:.1e}",
+        f"off by {error:.1e} (relative), allowed are {allowed:.1e}",
         "One and several criteria would be solved differently.",
     )
 

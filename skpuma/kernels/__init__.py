@@ -8,9 +8,9 @@ twin of each.
 from importlib import import_module
 
 KERNELS = {
-    "psi_dense": "skpuma.kernels._linear",
-    "psi_csr": "skpuma.kernels._linear",
     "outer_rows": "skpuma.kernels._linear",
+    "gram_csr": "skpuma.kernels._linear",
+    "squares_csr": "skpuma.kernels._linear",
     "bin_sums": "skpuma.kernels._binning",
 }
 

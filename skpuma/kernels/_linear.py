@@ -1,45 +1,8 @@
-"""Row kernels of models that are linear in their parameters.
-
-``X`` (n, d), residual ``R`` (n, k), coefficients ``S`` (k, d), intercepts ``c`` (k,).
-"""
+"""Row kernels of models that are linear in their parameters."""
 
 import numpy as np
 
 from skpuma.kernels._jit import kernel
-
-
-@kernel
-def psi_dense(X, R, S, c):
-    """sum_a R[i, a] * (X[i] . S[a] + c[a]) for every row, in one pass over X."""
-    n, d = X.shape
-    k = S.shape[0]
-    out = np.empty(n)
-    for i in range(n):
-        total = 0.0
-        for a in range(k):
-            dot = c[a]
-            for j in range(d):
-                dot += X[i, j] * S[a, j]
-            total += R[i, a] * dot
-        out[i] = total
-    return out
-
-
-@kernel
-def psi_csr(data, indices, indptr, R, S, c):
-    """The same as `psi_dense` for a CSR matrix."""
-    n = indptr.shape[0] - 1
-    k = S.shape[0]
-    out = np.empty(n)
-    for i in range(n):
-        total = 0.0
-        for a in range(k):
-            dot = c[a]
-            for q in range(indptr[i], indptr[i + 1]):
-                dot += data[q] * S[a, indices[q]]
-            total += R[i, a] * dot
-        out[i] = total
-    return out
 
 
 @kernel
@@ -56,4 +19,30 @@ def outer_rows(A, B, out):
             a = A[i, p]
             for q in range(h):
                 out[i, p * h + q] = a * B[i, q]
+    return out
+
+
+@kernel
+def gram_csr(data, indices, indptr, weight, out):
+    """Add the sum of ``weight[i] * x_i x_i.T`` over CSR rows to `out` (d, d).
+
+    Every pair of entries of a row is added once, on the side of the diagonal that the
+    order of its columns says: add the transpose and halve the diagonal.
+    """
+    for i in range(indptr.shape[0] - 1):
+        for q in range(indptr[i], indptr[i + 1]):
+            scaled = weight[i] * data[q]
+            for s in range(q, indptr[i + 1]):
+                out[indices[q], indices[s]] += scaled * data[s]
+    return out
+
+
+@kernel
+def squares_csr(data, indices, indptr, weight, out):
+    """Add ``x_ij^2 * weight[i]`` over CSR rows to `out` (d, m), for weight (n, m)."""
+    for a in range(weight.shape[1]):
+        for i in range(indptr.shape[0] - 1):
+            w = weight[i, a]
+            for q in range(indptr[i], indptr[i + 1]):
+                out[indices[q], a] += w * data[q] * np.float64(data[q])
     return out

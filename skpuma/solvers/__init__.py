@@ -7,6 +7,7 @@ SOLVERS = {
     "cg": "skpuma.solvers._cg:CG",
     "cholesky": "skpuma.solvers._cholesky:Cholesky",
     "eigh": "skpuma.solvers._eigh:Eigh",
+    "lissa": "skpuma.solvers._lissa:LiSSA",
     "woodbury": "skpuma.solvers._woodbury:Woodbury",
 }
 

@@ -38,7 +38,8 @@ def factor(curvature, solver="auto", damping="auto"):
     solver : str or class
         "auto" or a name of the table: cholesky up to a few thousand parameters,
         woodbury where there are fewer rows than parameters, eigh for an indefinite
-        matrix, cg beyond.
+        matrix, cg beyond; lissa only by its name. A class, or a functools.partial of
+        one with arguments, is called with the curvature.
     damping : "auto" or float
         "auto" is 0 for a well-conditioned convex model, and otherwise relative to the
         mean eigenvalue. The value used is ``solver.curvature.damping``.

@@ -42,10 +42,17 @@ class BaseSolver(ABC):
         What was found out about the matrix on the way.
     max_residual : float
         Largest relative residual of all solves so far.
+    explicit : bool
+        Whether the matrix was formed, so that solves are cheap.
+    iterative : bool
+        Whether every solve takes products with H, a few dozen or more.
+    tolerance : float
+        Relative residual above which a solve is refused.
     """
 
     name = ""
     explicit = True
+    iterative = False
     tolerance = 1e-6
 
     def __init__(self, curvature):
@@ -66,12 +73,29 @@ class BaseSolver(ABC):
         solver.curvature = None
         return solver
 
+    def loosened(self, tolerance):
+        """The same factor for solves that may stop at a larger relative residual.
+
+        Itself, where it is direct or its tolerance is larger already.
+        """
+        if not self.iterative or tolerance <= self.tolerance:
+            return self
+        solver = copy.copy(self)
+        solver.tolerance = tolerance
+        return solver
+
     @abstractmethod
     def _solve(self, B):
         """Solve for the columns of B (p, m): (X, residual (m,), n_iter)."""
 
-    def solve(self, b):
+    def solve(self, b, **options):
         """Solve ``H x = b`` for b (p,) or (p, m).
+
+        Parameters
+        ----------
+        b : ndarray (p,) or (p, m)
+        **options
+            What the class of the solver offers beyond; a direct solver takes none.
 
         Returns
         -------
@@ -80,29 +104,41 @@ class BaseSolver(ABC):
         Raises
         ------
         SolverError
-            If the residual is not below the solver's tolerance, or not finite.
+            If the residual is not below the solver's tolerance, or b is not finite.
         """
         B = b[:, None] if b.ndim == 1 else b
+        if not np.isfinite(B).all():
+            raise SolverError(
+                "A right-hand side holds NaN or infinity: the gradient of a criterion "
+                "or of the loss has overflowed."
+            )
         basis = self.null_space
         if basis is not None:
             B = B - basis @ (basis.T @ B)
-        X, residual, n_iter = self._solve(B)
+        X, residual, n_iter = self._solve(B, **options)
         if basis is not None:
             X = X - basis @ (basis.T @ X)
         worst = float(residual.max(initial=0.0))
         if not worst <= self.tolerance:
             raise SolverError(
                 f"The {self.name} solver stopped at a relative residual of "
-                f"{worst:.1e}, above {self.tolerance:.0e}. Raise `damping` "
-                f"(now {self.damping:.1e}) or use solver='cholesky'."
+                f"{worst:.1e}, above {self.tolerance:.0e}. {self._advice()}"
             )
         self.max_residual = max(self.max_residual, worst)
         return Solution(X[:, 0] if b.ndim == 1 else X, residual, n_iter)
 
+    def _advice(self):
+        return f"Raise `damping` (now {self.damping:.1e}) or use solver='cholesky'."
+
     def _residual(self, matrix, X, B):
-        norm = np.linalg.norm(B, axis=0)
-        error = np.linalg.norm(matrix @ X - B, axis=0)
-        return np.divide(error, norm, out=np.zeros_like(error), where=norm > 0)
+        return relative(matrix @ X - B, B)
+
+
+def relative(error, B):
+    """Size of the columns of `error` relative to those of B; 0 where B is 0."""
+    norm = np.linalg.norm(B, axis=0)
+    size = np.linalg.norm(error, axis=0)
+    return np.divide(size, norm, out=np.zeros_like(size), where=norm != 0)
 
 
 def explicit_matrix(curvature):

@@ -1,94 +1,201 @@
-"""Conjugate gradients: matrix-free, preconditioned, all right-hand sides at once."""
+"""Conjugate gradients: matrix-free, preconditioned, all right-hand sides in a block."""
 
 import numpy as np
 
-from skpuma import rows
-from skpuma.solvers._base import BaseSolver
+from skpuma.solvers._base import BaseSolver, relative
+from skpuma.solvers._preconditioner import Preconditioning
 from skpuma.utils.errors import SolverError
 
-PRECONDITIONER_ROWS = 1500
+# Relative size below which a direction of a block is a combination of the others.
+DEPENDENT = 1e-10
+# Relative eigenvalue above which a Gram matrix shows that there is none.
+CLEAR = 1e-10
+# So few steps cannot lose a residual of this size to rounding: it need not be measured.
+SURE_STEPS, SURE_TOLERANCE = 50, 1e-6
+# The recurrence forgets the true residual by rounding; it is set right this often.
+MAX_RESTARTS = 5
 
 
 class CG(BaseSolver):
-    """Preconditioned conjugate gradients (Hestenes and Stiefel, 1952).
+    """Preconditioned block conjugate gradients.
 
-    Every column runs its own recurrence; one block product with H serves all columns
-    of an iteration. The preconditioner is the Gauss-Newton matrix of a row sample by
-    the Woodbury identity where every parameter has a penalty or damping, else the
-    diagonal of a linear model.
+    All right-hand sides share one Krylov space: a step minimises the error of every
+    column over the directions of all of them, so that m columns take fewer steps than
+    one. Directions that have become dependent are dropped and columns that have
+    converged leave the block, so zero columns, repeated columns and more columns than
+    parameters are no special cases. For a single column it is the method of Hestenes
+    and Stiefel. Memory is a few times that of the right-hand sides.
 
     Parameters
     ----------
     curvature : Curvature
+        Positive definite outside its null space.
     tolerance : float
         Relative residual that a solve must reach, or it is refused.
     max_iter : int, optional
-        Default: 10 times the number of parameters, at least 100 and at most 1000.
+        Block products with H. Default: 10 times the number of parameters, at least 100
+        and at most 1000.
+    preconditioner : {"auto", "diagonal", "nystrom", "woodbury", "none"}
+        "diagonal" divides by the diagonal of H, after the intercepts of a linear model
+        are eliminated exactly. "nystrom" also divides out the largest eigenvalues that
+        are left, from a random sketch. "woodbury" inverts the curvature of a sample of
+        the rows (1500 by outputs, or half the parameters). "auto" is "woodbury" for a
+        network, and where the sample is all rows, if every parameter has a penalty or
+        damping; otherwise "diagonal" for a linear
+        model and "none" for a network, and "nystrom" on top as soon as the solves have
+        taken half the products that its sketch may.
+    rank : int, optional
+        Columns of the sketch of "nystrom". By default as many as show outstanding
+        eigenvalues, at most 128.
+
+    `solve` takes a further argument ``start``, a solution of the shape of b that is
+    already near; columns for which it is worse than 0 ignore it.
+
+    Attributes
+    ----------
+    info : dict
+        ``"preconditioner"`` is the one in use, with its rank.
+
+    References
+    ----------
+    D. P. O'Leary, "The block conjugate gradient algorithm and related methods", Linear
+    Algebra and its Applications 29, 1980. H. Ji, Y. Li, "A breakdown-free block
+    conjugate gradient method", BIT 57, 2017. Z. Frangella, J. A. Tropp, M. Udell,
+    "Randomized Nystrom preconditioning", SIAM J. Matrix Anal. Appl. 44, 2023.
     """
 
     name = "cg"
     explicit = False
+    iterative = True
 
-    def __init__(self, curvature, tolerance=1e-8, max_iter=None):
+    def __init__(
+        self,
+        curvature,
+        tolerance=1e-8,
+        max_iter=None,
+        preconditioner="auto",
+        rank=None,
+    ):
         super().__init__(curvature)
         self.tolerance = tolerance
         p = curvature.shape[0]
         self.max_iter = max_iter or int(np.clip(10 * p, 100, 1000))
-        self._precondition = self._preconditioner()
-        self.info = {"preconditioner": self._kind}
+        self._preconditioning = Preconditioning(curvature, preconditioner, rank)
+        self.info["preconditioner"] = self._preconditioning.kind
 
-    def _preconditioner(self):
-        curvature = self.curvature
-        objective, model = curvature.objective, curvature.objective.model
-        n, k, p = rows.count(objective.X), model.n_outputs, model.n_parameters
-        if np.all(curvature.diagonal_part > 0) and curvature.factored:
-            size = min(n, PRECONDITIONER_ROWS // k)
-            if 0 < size and 2 * size * k < p:
-                from skpuma.solvers._woodbury import Woodbury
-
-                sample = np.random.default_rng(0).permutation(n)[:size]
-                part = objective.subset(np.sort(sample))
-                share = objective.weight.sum() / max(part.weight.sum(), 1e-300)
-                part = part.reweighted(part.weight * share)
-                self._kind = f"woodbury ({size} rows)"
-                sampled = type(curvature)(part, curvature.damping)
-                return Woodbury(sampled)._raw_solve
-        if model.convex and hasattr(curvature, "output_hessian"):
-            diagonal = model.diagonal(objective.X, curvature.output_hessian)
-            diagonal = diagonal + curvature.diagonal_part
-            self._kind = "diagonal"
-            floor = 1e-12 * diagonal.max()
-            return lambda R: R / np.maximum(diagonal, floor)[:, None]
-        self._kind = "none"
-        return lambda R: R
-
-    def _solve(self, B):
-        basis = self.curvature.null_space
+    def _solve(self, B, start=None):
         norm = np.linalg.norm(B, axis=0)
-        goal = 0.1 * self.tolerance * np.where(norm > 0, norm, 1.0)
-        X = np.zeros_like(B)
-        R = B.copy()
-        active = np.linalg.norm(R, axis=0) > goal
-        P, rz, n_iter = np.zeros_like(B), np.ones(B.shape[1]), 0
-        while active.any() and n_iter < self.max_iter:
-            Z = self._precondition(R[:, active])
-            if basis is not None:
-                Z = Z - basis @ (basis.T @ Z)
-            new = np.einsum("pm,pm->m", R[:, active], Z)
-            beta = new / rz[active] if n_iter else 0.0
-            P[:, active] = Z + beta * P[:, active]
-            rz[active] = new
-            HP = self.curvature @ P[:, active]
-            curve = np.einsum("pm,pm->m", P[:, active], HP)
-            if not np.all(curve > 0):
-                raise SolverError(
-                    "CG met a direction of non-positive curvature: use "
-                    "curvature='gauss_newton', a larger damping, or solver='eigh'."
-                )
-            step = new / curve
-            X[:, active] += step * P[:, active]
-            R[:, active] -= step * HP
+        if start is None:
+            basis = _independent(B, norm)
+            if basis.shape[1] < B.shape[1]:
+                return self._solve_dependent(B, basis)
+        X, product, n_iter = self._iterate(B, self.tolerance * norm, start)
+        return X, relative(product - B, B), n_iter
+
+    def _solve_dependent(self, B, basis):
+        """Solve for an orthonormal basis of the columns of B, and combine."""
+        weight = basis.T @ B
+        # A column of B adds up r of these residuals.
+        r = basis.shape[1]
+        goal = np.full(r, self.tolerance / np.sqrt(max(r, 1)))
+        X, product, n_iter = self._iterate(basis, goal)
+        return X @ weight, relative(product @ weight - B, B), n_iter
+
+    def _iterate(self, B, goal, start=None):
+        """(X, H X, n_iter), with residuals measured and restarted on above `goal`."""
+        X, product = np.zeros_like(B), 0.0
+        if start is not None:
+            start = np.reshape(np.asarray(start, dtype=float), B.shape)
+            moved = self.curvature @ start
+            closer = np.linalg.norm(B - moved, axis=0) < np.linalg.norm(B, axis=0)
+            X[:, closer], product = start[:, closer], np.where(closer, moved, 0.0)
+        n_iter, before = 0, np.inf
+        for _ in range(MAX_RESTARTS):
+            taken = n_iter
+            R = B - product
+            sure = self.tolerance >= SURE_TOLERANCE
+            # Aim a little lower where the residual that counts is measured afterwards.
+            n_iter = self._descend(X, R, goal if sure else 0.5 * goal, n_iter)
+            if n_iter == taken:
+                break
+            if sure and n_iter <= SURE_STEPS:
+                return X, B - R, n_iter
+            product = self.curvature @ X
+            left = np.linalg.norm(B - product, axis=0)
+            worst = float(np.max(left / np.where(goal > 0, goal, 1.0)))
+            if not 1.0 < worst < 0.5 * before or n_iter >= self.max_iter:
+                break
+            before = worst
+        return X, product + np.zeros_like(B), n_iter
+
+    def _descend(self, X, R, goal, n_iter):
+        """Lower the residual of X to `goal`; both are changed in place."""
+        active = np.flatnonzero(np.linalg.norm(R, axis=0) > goal)
+        whole, P, HP, inverse_curve = R, None, None, None
+        R = whole[:, active]
+        while len(active) and n_iter < self.max_iter:
+            if self._preconditioning.widened():
+                self.info["preconditioner"] = self._preconditioning.kind
+                P = None
+            Z = self._preconditioned(R)
+            scale = np.linalg.norm(Z, axis=0)
+            if P is not None:
+                Z -= P @ inverse_curve(HP.T @ Z)
+            P = _independent(Z, scale)
+            if not P.shape[1]:
+                break
+            HP = self.curvature @ P
             n_iter += 1
-            still = np.linalg.norm(R[:, active], axis=0) > goal[active]
-            active[active] = still
-        return X, self._residual(self.curvature, X, B), n_iter
+            self._preconditioning.spent += P.shape[1]
+            inverse_curve = _inverse(P.T @ HP)
+            step = inverse_curve(P.T @ R)
+            R -= HP @ step
+            if len(active) == X.shape[1]:
+                X += P @ step
+            else:
+                X[:, active] += P @ step
+            still = np.linalg.norm(R, axis=0) > goal[active]
+            if not still.all():
+                whole[:, active] = R
+                active, R = active[still], R[:, still]
+        whole[:, active] = R
+        return n_iter
+
+    def _preconditioned(self, R):
+        basis = self.null_space
+        Z = self._preconditioning.apply(R)
+        if basis is not None:
+            return Z - basis @ (basis.T @ Z)
+        return Z.copy() if Z is R else Z
+
+
+def _independent(Z, scale):
+    """Well-conditioned basis (p, r) of the columns of Z, without those that depend.
+
+    Parameters
+    ----------
+    scale : ndarray (m,)
+        Size of the columns before what they share with earlier ones was taken out; a
+        column that is small against it holds rounding only.
+    """
+    scale = np.where(scale > 0, scale, 1.0)
+    gram = (Z.T @ Z) / scale / scale[:, None]
+    values, vectors = np.linalg.eigh(gram)
+    if values[0] > CLEAR * values[-1]:
+        return Z @ (vectors / scale[:, None] / np.sqrt(values))
+    # Ten times as expensive for tall columns, but a direction that the Gram matrix
+    # cannot tell from rounding must not be lost: hundreds of steps would follow.
+    Q, triangle = np.linalg.qr(Z / scale)
+    left, singular, _ = np.linalg.svd(triangle, full_matrices=False)
+    return Q @ left[:, singular > DEPENDENT * max(singular[0], DEPENDENT)]
+
+
+def _inverse(curve):
+    """The inverse of ``P.T H P`` as a function; refuses what is not positive."""
+    values, vectors = np.linalg.eigh(0.5 * (curve + curve.T))
+    if not np.all(values > 0):
+        raise SolverError(
+            "CG met a direction of non-positive curvature: use "
+            "curvature='gauss_newton', a larger damping, or solver='eigh'."
+        )
+    return lambda V: vectors @ ((vectors.T @ V) / values[:, None])

@@ -21,15 +21,16 @@ class Cholesky(BaseSolver):
         if not np.all(diagonal > 0):
             raise singular_error(diagonal.min(), diagonal.max())
         self._scale = 1.0 / np.sqrt(diagonal)
-        scaled = self.matrix * self._scale[:, None] * self._scale
+        scaled = self.matrix * self._scale[:, None]
+        scaled *= self._scale
+        norm = linalg.norm(scaled, 1)
         try:
-            self._factor = linalg.cho_factor(scaled, lower=True)
+            # In place: the transpose is the same matrix, in the order of LAPACK.
+            self._factor = linalg.cho_factor(scaled.T, lower=True, overwrite_a=True)
         except linalg.LinAlgError:
             eigenvalues = linalg.eigvalsh(self.matrix)
             raise singular_error(eigenvalues[0], eigenvalues[-1]) from None
-        potri = linalg.lapack.dpocon(
-            self._factor[0], np.linalg.norm(scaled, 1), uplo="L"
-        )
+        potri = linalg.lapack.dpocon(self._factor[0], norm, uplo="L")
         self.condition = float(1.0 / potri[0]) if potri[0] > 0 else np.inf
         self.info = {"condition": self.condition}
         if self.condition > CONDITION_LIMIT:

@@ -1,9 +1,12 @@
 """Eigendecomposition: direct, and tells the spectrum."""
 
+import copy
+
 import numpy as np
 from scipy import linalg
 
 from skpuma.solvers._base import BaseSolver, explicit_matrix, singular_error
+from skpuma.utils.errors import SolverError
 
 
 class Eigh(BaseSolver):
@@ -20,6 +23,34 @@ class Eigh(BaseSolver):
         super().__init__(curvature)
         self.matrix = explicit_matrix(curvature)
         self.eigenvalues, self._vectors = linalg.eigh(self.matrix)
+        self._check()
+
+    def shifted(self, shift):
+        """The same decomposition with `shift` added to every eigenvalue.
+
+        Raises
+        ------
+        SolverError
+            If an eigenvalue becomes zero, or the matrix has a null space that is left
+            out: a shift would bring it back.
+        """
+        if self.null_space is not None:
+            raise SolverError(
+                "A null space was left out of this decomposition; decompose the damped "
+                "curvature."
+            )
+        solver = copy.copy(self)
+        solver.matrix = self.matrix.copy()
+        solver.matrix[np.diag_indices_from(self.matrix)] += shift
+        solver.eigenvalues = self.eigenvalues + shift
+        solver.damping = self.damping + shift
+        if self.curvature is not None:
+            solver.curvature = self.curvature.with_damping(solver.damping)
+        solver.max_residual = 0.0
+        solver._check()
+        return solver
+
+    def _check(self):
         size = np.abs(self.eigenvalues)
         if not size.min() > 1e-13 * size.max():
             raise singular_error(self.eigenvalues[size.argmin()], size.max())

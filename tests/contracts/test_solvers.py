@@ -1,9 +1,11 @@
 """Every line of `skpuma.solvers.SOLVERS` against explicit inverses, and refusals."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 
@@ -12,6 +14,8 @@ from skpuma.curvature import curvature_of
 from skpuma.solvers import SOLVERS, factor
 from skpuma.solvers._auto import NETWORK_DAMPING, choose
 from skpuma.solvers._cg import CG
+from skpuma.solvers._lissa import LiSSA
+from skpuma.solvers._preconditioner import Identity, Nystrom
 from skpuma.utils._registry import load
 from skpuma.utils.errors import SolverError
 from tests.contracts import problems
@@ -20,6 +24,11 @@ from tests.contracts import problems
 NEEDS_POSITIVE_DIAGONAL = {"woodbury"}
 # Solvers that take a matrix with negative eigenvalues.
 INDEFINITE = {"eigh"}
+# Solvers without a preconditioner: a condition of 1e12 is refused after the solve.
+NEEDS_CONDITION = {"lissa"}
+# Solvers whose own tolerance is for rankings, and what brings them to rounding.
+TIGHT = {"lissa": partial(LiSSA, tolerance=1e-9, max_depth=100_000)}
+PRECONDITIONERS = ["auto", "diagonal", "none", "nystrom", "woodbury"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -31,6 +40,10 @@ def curvature(estimator, task, n=30, d=3, kind="auto", damping=0.0, scale=None):
         X = X * scale
     objective = problems.objective_of(estimator.fit(X, y), X, y, problems.weights(n))
     return curvature_of(objective, kind, damping)
+
+
+def tight(name):
+    return TIGHT.get(name) or load(SOLVERS[name])
 
 
 def network(**more):
@@ -61,6 +74,16 @@ PROBLEMS = {
         "binary",
         scale=np.array([1e-3, 1.0, 1e3]),
     ),
+    "active set": lambda: curvature(
+        LogisticRegression(l1_ratio=0.9, C=0.3, solver="saga", max_iter=5000),
+        "multiclass",
+        n=60,
+        d=6,
+        damping=1e-3,
+    ),
+    "without intercept, many classes": lambda: curvature(
+        LogisticRegression(fit_intercept=False), "multiclass", n=60, d=6
+    ),
     "network": lambda: curvature(network(), "multiclass", damping=0.1),
     "fisher": lambda: curvature(network(), "binary", n=20, kind="fisher", damping=0.05),
 }
@@ -74,6 +97,10 @@ def test_contract(name, problem):
         with pytest.raises(SolverError, match="damping > 0"):
             load(SOLVERS[name])(matrix)
         return
+    if name in NEEDS_CONDITION and problem == "columns of different size":
+        with pytest.raises(SolverError, match="stopped at a relative residual"):
+            check_solver(load(SOLVERS[name]), matrix)
+        return
     check_solver(load(SOLVERS[name]), matrix)
 
 
@@ -83,7 +110,7 @@ def test_solution_is_that_of_numpy(name, problem):
     matrix = PROBLEMS[problem]().with_damping(0.2)
     p = matrix.shape[0]
     B = np.random.default_rng(3).standard_normal((p, 2 * p + 1))
-    solver = load(SOLVERS[name])(matrix)
+    solver = tight(name)(matrix)
     solution = solver.solve(B)
     expected = np.linalg.solve(matrix.dense(), B)
     np.testing.assert_allclose(solution.value, expected, rtol=1e-6, atol=1e-8)
@@ -99,7 +126,7 @@ def test_null_space_is_left_out_of_the_solution(name):
             load(SOLVERS[name])(matrix)
         return
     B = np.random.default_rng(0).standard_normal((matrix.shape[0], 20))
-    ours = load(SOLVERS[name])(matrix).solve(B).value
+    ours = tight(name)(matrix).solve(B).value
     np.testing.assert_allclose(ours, np.linalg.pinv(matrix.dense()) @ B, atol=1e-6)
 
 
@@ -116,7 +143,7 @@ def test_a_singular_matrix_is_refused_without_damping(name):
     b = np.random.default_rng(0).standard_normal(matrix.shape[0])
     with pytest.raises(SolverError, match="damping"):
         load(SOLVERS[name])(matrix).solve(b)
-    damped = load(SOLVERS[name])(matrix.with_damping(0.1)).solve(b)
+    damped = tight(name)(matrix.with_damping(0.1)).solve(b)
     assert damped.residual.max() <= 1e-8
 
 
@@ -209,6 +236,472 @@ def test_detached_solver_holds_no_rows(name):
     np.testing.assert_array_equal(detached.solve(b).value, solver.solve(b).value)
 
 
+@pytest.mark.parametrize("name", sorted(SOLVERS))
+def test_right_hand_sides_that_are_not_finite_are_refused(name):
+    matrix = PROBLEMS["ridge"]().with_damping(0.1)
+    B = np.ones((matrix.shape[0], 2))
+    B[0, 1] = np.nan
+    with pytest.raises(SolverError, match="NaN or infinity"):
+        load(SOLVERS[name])(matrix).solve(B)
+
+
+@pytest.mark.parametrize("name", sorted(SOLVERS))
+def test_loosened_is_the_same_solver_with_fewer_products(name):
+    matrix = curvature(Ridge(), "regression", n=60, d=20).with_damping(0.02)
+    b = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    solver = tight(name)(matrix)
+    loose = solver.loosened(0.1)
+    assert solver.loosened(1e-15) is solver
+    if not solver.iterative:
+        assert loose is solver
+        return
+    exact = solver.solve(b)
+    rough = loose.solve(b)
+    assert solver.tolerance < loose.tolerance == 0.1
+    assert rough.n_iter < exact.n_iter
+    assert exact.residual[0] <= solver.tolerance < rough.residual[0] <= 0.1
+
+
+@pytest.mark.parametrize("name", sorted(SOLVERS))
+def test_a_solve_does_not_depend_on_the_one_before(name):
+    matrix = PROBLEMS["network"]()
+    rng = np.random.default_rng(5)
+    b, other = rng.standard_normal((2, matrix.shape[0], 3))
+    solver = load(SOLVERS[name])(matrix)
+    first = solver.solve(b).value
+    solver.solve(other)
+    np.testing.assert_array_equal(solver.solve(b).value, first)
+    np.testing.assert_array_equal(load(SOLVERS[name])(matrix).solve(b).value, first)
+
+
+def test_direct_solvers_take_no_options():
+    matrix = PROBLEMS["ridge"]()
+    b = np.ones(matrix.shape[0])
+    with pytest.raises(TypeError, match="start"):
+        load(SOLVERS["cholesky"])(matrix).solve(b, start=b)
+
+
+# -- eigh ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", ["ridge", "network", "binary"])
+def test_a_shift_of_eigh_is_another_damping(problem):
+    matrix = PROBLEMS[problem]().with_damping(0.3)
+    b = np.random.default_rng(0).standard_normal((matrix.shape[0], 2))
+    solver = load(SOLVERS["eigh"])(matrix)
+    kept = solver.solve(b).value
+    shifted = solver.shifted(-0.2)
+    expected = load(SOLVERS["eigh"])(matrix.with_damping(0.1))
+    np.testing.assert_allclose(shifted.solve(b).value, expected.solve(b).value)
+    assert shifted.damping == shifted.curvature.damping == pytest.approx(0.1)
+    assert shifted.info["condition"] == pytest.approx(expected.info["condition"])
+    np.testing.assert_array_equal(solver.solve(b).value, kept)
+
+
+def test_a_shift_that_is_singular_or_brings_a_null_space_back():
+    solver = load(SOLVERS["eigh"])(PROBLEMS["ridge"]())
+    with pytest.raises(SolverError, match="singular"):
+        solver.shifted(-solver.eigenvalues[0])
+    left_out = load(SOLVERS["eigh"])(PROBLEMS["multinomial null space"]())
+    with pytest.raises(SolverError, match="null space"):
+        left_out.shifted(0.1)
+
+
+# -- conjugate gradients ---------------------------------------------------------------
+
+
+def ill_conditioned(p=300, condition=1e4):
+    """A ridge whose curvature has a geometric spectrum, and its matrix."""
+    rng = np.random.default_rng(0)
+    left = np.linalg.qr(rng.standard_normal((2 * p, p)))[0]
+    right = np.linalg.qr(rng.standard_normal((p, p)))[0]
+    values = np.geomspace(1.0, condition, p)
+    X = np.sqrt(2 * p * values)[:, None] * right
+    X = left @ X
+    estimator = Ridge(alpha=1e-8, fit_intercept=False, solver="cholesky")
+    y = rng.standard_normal(2 * p)
+    return curvature_of(problems.objective_of(estimator.fit(X, y), X, y))
+
+
+@pytest.mark.parametrize("m, share", [(10, 0.6), (32, 0.25)])
+def test_a_block_takes_fewer_iterations_than_its_columns(m, share):
+    matrix = ill_conditioned()
+    B = np.random.default_rng(1).standard_normal((matrix.shape[0], m))
+    settings = dict(preconditioner="none", max_iter=5000)
+    solution = CG(matrix, **settings).solve(B)
+    alone = CG(matrix, **settings).solve(B[:, 0]).n_iter
+    assert solution.n_iter <= share * alone
+    expected = np.linalg.solve(matrix.dense(), B)
+    np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
+def test_dependent_right_hand_sides(preconditioner):
+    matrix = ill_conditioned(100, 1e3).with_damping(1.0)
+    p = matrix.shape[0]
+    rng = np.random.default_rng(2)
+    base = rng.standard_normal((p, 3))
+    combined = base @ rng.standard_normal((3, 40)) * np.geomspace(1e-12, 1e12, 40)
+    B = np.hstack([base, base[:, :1], np.zeros((p, 2)), 1e-200 * base, combined])
+    solver = CG(matrix, preconditioner=preconditioner)
+    solution = solver.solve(B)
+    expected = np.linalg.solve(matrix.dense(), B)
+    error = np.linalg.norm(solution.value - expected, axis=0)
+    assert (error <= 1e-5 * np.linalg.norm(expected, axis=0)).all()
+    assert (solution.value[:, 4:6] == 0.0).all()
+    if preconditioner in ("none", "diagonal"):
+        # As many products as three columns take, whatever the number of columns.
+        three = CG(matrix, preconditioner=preconditioner).solve(base).n_iter
+        assert solution.n_iter <= three + 15
+
+
+def test_more_right_hand_sides_than_parameters_take_one_step():
+    matrix = ill_conditioned(50, 1e3)
+    B = np.random.default_rng(0).standard_normal((50, 120))
+    solution = CG(matrix, preconditioner="none").solve(B)
+    assert solution.n_iter <= 2
+    expected = np.linalg.solve(matrix.dense(), B)
+    np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_preconditioners(preconditioner, problem):
+    matrix = PROBLEMS[problem]()
+    solver = partial(CG, preconditioner=preconditioner)
+    if preconditioner == "woodbury" and not matrix.diagonal_part.any():
+        with pytest.raises(SolverError, match="damping > 0"):
+            solver(matrix)
+        return
+    check_solver(solver, matrix)
+    kind = solver(matrix).info["preconditioner"]
+    assert preconditioner == "auto" or preconditioner in kind
+
+
+def test_intercepts_are_eliminated_by_the_diagonal():
+    # One column with a mean: with the mean taken out nothing couples.
+    X = problems.rows(400, 1) + 10.0
+    y = problems.numbers(X - 10.0)
+    matrix = curvature_of(problems.objective_of(Ridge(1e-3).fit(X, y), X, y))
+    solver = CG(matrix, preconditioner="diagonal")
+    assert solver.info["preconditioner"] == "diagonal, intercepts eliminated"
+    b = np.array([1.0, -2.0])
+    assert solver.solve(b).n_iter == 1
+    assert CG(matrix, preconditioner="none", max_iter=5000).solve(b).n_iter > 1
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_diagonal_serves_rare_columns_with_a_mean(k):
+    rng = np.random.default_rng(0)
+    frequency = 1.0 / np.arange(1, 301)
+    X = sparse.csr_matrix((rng.random((600, 300)) < frequency).astype(float))
+    X = sparse.csr_matrix(X / np.maximum(np.sqrt(X.sum(axis=1)), 1.0))
+    dense = X.toarray()
+    y = problems.classes(dense, 3 if k == 3 else 2)
+    estimator = LogisticRegression().fit(X, y)
+    matrix = curvature_of(problems.objective_of(estimator, X, y))
+    b = matrix.objective.row_gradients(np.arange(4)).T
+    taken = {}
+    for kind in ("auto", "none"):
+        solution = CG(matrix, preconditioner=kind).solve(b)
+        taken[kind] = solution.n_iter
+        expected = np.linalg.pinv(matrix.dense()) @ b
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(solution.value, expected, atol=1e-6 * scale)
+    assert taken["auto"] <= 0.75 * taken["none"]
+
+
+def decaying(p=300):
+    """A ridge whose eigenvalues fall like those of correlated columns."""
+    rng = np.random.default_rng(0)
+    values = np.arange(1, p + 1) ** -1.5
+    right = np.linalg.qr(rng.standard_normal((p, p)))[0]
+    left = np.linalg.qr(rng.standard_normal((2 * p, p)))[0]
+    X = left @ (np.sqrt(2 * p * values)[:, None] * right)
+    y = rng.standard_normal(2 * p)
+    estimator = Ridge(alpha=0.3, fit_intercept=False, solver="cholesky").fit(X, y)
+    return curvature_of(problems.objective_of(estimator, X, y))
+
+
+def test_nystrom_divides_the_largest_eigenvalues_out():
+    matrix = decaying()
+    b = np.random.default_rng(1).standard_normal(matrix.shape[0])
+    expected = np.linalg.solve(matrix.dense(), b)
+    taken = {}
+    for kind, rank in [("diagonal", None), ("nystrom", 20), ("nystrom", None)]:
+        solver = CG(matrix, preconditioner=kind, rank=rank)
+        solution = solver.solve(b)
+        taken[rank or kind] = solution.n_iter
+        np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-4)
+    assert "nystrom (rank " in solver.info["preconditioner"]
+    assert taken["nystrom"] < taken[20] < taken["diagonal"]
+    assert taken["nystrom"] <= 0.4 * taken["diagonal"]
+
+
+def test_nystrom_comes_when_it_has_been_paid_for():
+    matrix = decaying()
+    rng = np.random.default_rng(1)
+    solver = CG(matrix)
+    before = solver.info["preconditioner"]
+    assert before == "diagonal"
+    solver.solve(rng.standard_normal((matrix.shape[0], 80)))
+    assert solver.info["preconditioner"].startswith("nystrom (rank ")
+    b = rng.standard_normal(matrix.shape[0])
+    with_it = solver.solve(b).n_iter
+    assert with_it < CG(matrix, preconditioner="diagonal").solve(b).n_iter
+
+
+def test_a_flat_spectrum_has_nothing_for_nystrom():
+    matrix = curvature(Ridge(fit_intercept=False), "regression", n=4000, d=30)
+    calls = []
+    product = matrix._matmat
+    matrix._matmat = lambda V: calls.append(V.shape[1]) or product(V)
+    sketch = Nystrom(matrix, base=Identity())
+    assert sketch.rank == 0
+    assert sum(calls) == sketch.n_products == 16
+
+
+def test_nystrom_of_an_indefinite_matrix_is_refused():
+    matrix = curvature(network(), "multiclass", kind="hessian", damping=1e-4)
+    with pytest.raises(SolverError, match="gauss_newton"):
+        CG(matrix, preconditioner="nystrom")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"preconditioner": "ilu"}, "Unknown preconditioner 'ilu'"),
+        ({"preconditioner": "none", "rank": 3}, "'none' has none"),
+        ({"preconditioner": "nystrom", "rank": 0}, "rank must be between"),
+    ],
+)
+def test_bad_arguments_of_cg(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CG(PROBLEMS["ridge"](), **arguments)
+
+
+def test_cg_starts_at_a_solution_that_is_near():
+    matrix = ill_conditioned(100, 1e4)
+    B = np.random.default_rng(0).standard_normal((100, 3))
+    solver = CG(matrix, preconditioner="none")
+    cold = solver.solve(B)
+    assert solver.solve(B, start=cold.value).n_iter == 0
+    near = solver.solve(B, start=cold.value * (1.0 + 1e-5))
+    assert 0 < near.n_iter < cold.n_iter
+    # A start that is worse than none is none.
+    far = solver.solve(B, start=1e9 * cold.value)
+    np.testing.assert_array_equal(far.value, cold.value)
+    one = solver.solve(B[:, 0], start=cold.value[:, 0])
+    assert one.value.shape == (100,) and one.n_iter == 0
+
+
+def test_networks_with_a_sample_of_rows():
+    X = problems.rows(800, 40)
+    y = problems.classes(X, 2)
+    net = MLPClassifier((12,), solver="lbfgs", max_iter=30, random_state=0)
+    objective = problems.objective_of(net.fit(X, y), X, y)
+    matrix = curvature_of(objective)
+    matrix = matrix.with_damping(1e-2 * matrix.mean_eigenvalue())
+    b = objective.row_gradients(np.arange(1))[0]
+    solver = CG(matrix)
+    assert solver.info["preconditioner"] == "woodbury (252 rows)"
+    solution = solver.solve(b)
+    assert solution.n_iter <= 0.6 * CG(matrix, preconditioner="none").solve(b).n_iter
+    np.testing.assert_allclose(
+        solution.value, np.linalg.solve(matrix.dense(), b), atol=1e-6
+    )
+
+
+# -- lissa -----------------------------------------------------------------------------
+
+
+def many_rows(n=1000, kind="auto", damping=0.05):
+    """Curvature of a network with more rows than a batch."""
+    return curvature(network(), "multiclass", n, 3, kind, damping)
+
+
+@pytest.mark.parametrize("depth", [1, 7, 60])
+def test_lissa_truncates_the_neumann_series(depth):
+    matrix = PROBLEMS["network"]().with_damping(1e-3)
+    values, vectors = np.linalg.eigh(matrix.dense())
+    scale = 1.1 * values[-1]
+    solver = LiSSA(matrix, tolerance=np.inf, depth=depth, scale=scale)
+    found = vectors.T @ solver.solve(vectors).value
+    filtered = (1.0 - (1.0 - values / scale) ** depth) / values
+    np.testing.assert_allclose(found, np.diag(filtered), atol=1e-9 * filtered.max())
+    # What the documentation says of the effective damping.
+    damping = solver.info["effective_damping"]
+    assert damping == scale / depth
+    assert (filtered <= 1.0 / damping * (1.0 + 1e-12)).all()
+    assert (filtered >= 1.0 / (values + damping) * (1.0 - 1e-12)).all()
+    assert (filtered <= 2.0 / (values + damping) * (1.0 + 1e-12)).all()
+    if depth >= 60:
+        assert (filtered <= 1.32 / (values + damping)).all()
+
+
+def test_lissa_on_batches_has_the_series_as_its_mean():
+    matrix = many_rows(damping=0.02)
+    values, vectors = np.linalg.eigh(matrix.dense())
+    b = matrix.objective.row_gradients(np.arange(1, 2))[0]
+    scale = 3.0 * values[-1]
+    depth, repeats, rounds = 25, 20, 15
+    filtered = (1.0 - (1.0 - values / scale) ** depth) / values
+    expected = vectors @ (filtered * (vectors.T @ b))
+    found = np.array(
+        [
+            LiSSA(
+                matrix,
+                tolerance=np.inf,
+                depth=depth,
+                scale=scale,
+                batch_size=50,
+                repeats=repeats,
+                random_state=seed,
+            )
+            .solve(b)
+            .value
+            for seed in range(rounds)
+        ]
+    )
+    error = found.mean(axis=0) - expected
+    noise = found.std(axis=0, ddof=1) / np.sqrt(rounds)
+    assert np.sqrt(np.mean((error / noise) ** 2)) < 2.0
+    assert np.linalg.norm(error) < 0.02 * np.linalg.norm(expected)
+
+
+def test_lissa_averages_repeats():
+    matrix = many_rows()
+    b = matrix.objective.row_gradients(np.arange(1, 2))[0]
+    exact = np.linalg.solve(matrix.dense(), b)
+    settings = dict(tolerance=np.inf, depth=200, batch_size=20)
+    error = {}
+    for repeats in (1, 16):
+        errors = []
+        for seed in range(4):
+            solver = LiSSA(matrix, repeats=repeats, random_state=seed, **settings)
+            errors.append(np.linalg.norm(solver.solve(b).value - exact))
+        error[repeats] = np.mean(errors)
+    assert error[16] < 0.5 * error[1]
+
+
+@pytest.mark.parametrize("kind", ["gauss_newton", "fisher"])
+@pytest.mark.parametrize("tolerance", [0.1, 1e-2, 1e-6])
+def test_lissa_reaches_the_tolerance_on_batches(tolerance, kind):
+    matrix = many_rows(kind=kind)
+    B = matrix.objective.row_gradients(np.arange(1, 6)).T
+    B[:, 3] = 0.0
+    solver = LiSSA(matrix, tolerance=tolerance, batch_size=64)
+    solution = solver.solve(B)
+    assert solution.residual.max() <= tolerance
+    assert (solution.value[:, 3] == 0.0).all()
+    norm = np.maximum(np.linalg.norm(B, axis=0), 1e-300)
+    measured = np.linalg.norm(matrix.dense() @ solution.value - B, axis=0) / norm
+    np.testing.assert_allclose(measured, solution.residual, rtol=1e-6)
+    assert solver.info["effective_damping"] == pytest.approx(
+        solver.info["scale"] / solver.info["depth"]
+    )
+    assert solver.info["batch_size"] >= 64
+
+
+@pytest.mark.parametrize("model", ["adam", "lbfgs"])
+def test_lissa_batches_keep_the_penalty_of_all_rows(model):
+    X = problems.rows(600)
+    y = problems.classes(X, 2)
+    net = MLPClassifier((3,), solver=model, alpha=3.0, max_iter=20, random_state=0)
+    objective = problems.objective_of(net.fit(X, y), X, y, problems.weights(600))
+    matrix = curvature_of(objective, damping=0.01)
+    solver = LiSSA(matrix, batch_size=100)
+    rng = np.random.default_rng(0)
+    V = rng.standard_normal((matrix.shape[0], 2))
+    mean = np.mean([solver._batch(100, rng)(V) for _ in range(400)], axis=0)
+    expected = matrix @ V
+    assert np.linalg.norm(mean - expected) < 0.02 * np.linalg.norm(expected)
+
+
+def test_lissa_is_determined_by_its_seed():
+    matrix = many_rows()
+    b = np.ones(matrix.shape[0])
+    solved = {
+        seed: LiSSA(matrix, batch_size=64, random_state=seed).solve(b).value
+        for seed in (0, 1)
+    }
+    again = LiSSA(matrix, batch_size=64, random_state=0).solve(b).value
+    np.testing.assert_array_equal(solved[0], again)
+    assert not np.array_equal(solved[0], solved[1])
+    exact = np.linalg.solve(matrix.dense(), b)
+    for value in solved.values():
+        assert np.linalg.norm(matrix @ (value - exact)) <= 1e-2 * np.linalg.norm(b)
+
+
+def test_lissa_finds_a_scale_above_all_eigenvalues():
+    matrix = many_rows()
+    largest = np.linalg.eigvalsh(matrix.dense())[-1]
+    full = LiSSA(matrix, batch_size=1000)
+    assert largest < full.info["scale"] < 1.5 * largest
+    batches = LiSSA(matrix, batch_size=10)
+    assert batches.info["scale"] > full.info["scale"]
+    given = LiSSA(matrix, scale=2.0 * largest)
+    assert given.info["scale"] == 2.0 * largest
+
+
+@pytest.mark.parametrize("batch_size", [32, 1000])
+@pytest.mark.parametrize("depth", ["auto", 500])
+def test_lissa_says_that_it_diverges(depth, batch_size):
+    matrix = many_rows()
+    largest = np.linalg.eigvalsh(matrix.dense())[-1]
+    b = np.ones(matrix.shape[0])
+    solver = LiSSA(matrix, depth=depth, scale=0.2 * largest, batch_size=batch_size)
+    with pytest.raises(SolverError, match="diverges with scale=.* a larger scale"):
+        solver.solve(b)
+
+
+def test_lissa_doubles_a_scale_that_it_found_too_small(monkeypatch):
+    matrix = many_rows()
+    largest = np.linalg.eigvalsh(matrix.dense())[-1]
+    monkeypatch.setattr(LiSSA, "_find_scale", lambda self: 0.2 * largest)
+    solver = LiSSA(matrix)
+    solution = solver.solve(np.ones(matrix.shape[0]))
+    assert solution.residual[0] <= 1e-2
+    assert solver.info["scale"] in [0.2 * largest * 2**k for k in range(1, 7)]
+
+
+def test_lissa_that_does_not_get_there_says_what_to_do():
+    matrix = PROBLEMS["network"]().with_damping(1e-5)
+    b = np.random.default_rng(0).standard_normal(matrix.shape[0])
+    with pytest.raises(SolverError, match="stopped at .* `max_depth`.*solver='cg'"):
+        LiSSA(matrix, max_depth=50).solve(b)
+    with pytest.raises(SolverError, match="stopped at .* `depth`"):
+        LiSSA(matrix, depth=5).solve(b)
+
+
+def test_lissa_of_rows_without_weight():
+    objective = many_rows().objective
+    half = objective.reweighted(np.where(np.arange(1000) < 500, objective.weight, 0.0))
+    matrix = curvature_of(half, damping=0.05)
+    b = np.ones(matrix.shape[0])
+    solution = LiSSA(matrix, batch_size=50).solve(b)
+    error = matrix.dense() @ solution.value - b
+    assert np.linalg.norm(error) <= 1e-2 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"depth": 0}, "depth must be 'auto' or a positive integer"),
+        ({"depth": "deep"}, "depth must be"),
+        ({"batch_size": 2.5}, "batch_size must be"),
+        ({"repeats": 0}, "repeats must be a positive integer"),
+        ({"max_depth": -1}, "max_depth must be"),
+        ({"scale": 0.0}, "scale must be 'auto' or positive"),
+        ({"scale": np.inf}, "scale must be"),
+        ({"tolerance": 1.0}, "must be in"),
+    ],
+)
+def test_bad_arguments_of_lissa(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LiSSA(PROBLEMS["ridge"](), **arguments)
+
+
 # -- the automatic choice --------------------------------------------------------------
 
 
@@ -240,7 +733,7 @@ def test_factor_says_what_it_chose():
     assert factor(matrix).info["solver"] == "cholesky"
     assert factor(matrix, "cg", 0.5).info["solver"] == "cg"
     assert isinstance(factor(matrix, CG, 0.5), CG)
-    with pytest.raises(ValueError, match="Unknown solver 'lissa'"):
-        factor(matrix, "lissa")
+    with pytest.raises(ValueError, match="Unknown solver 'lu'"):
+        factor(matrix, "lu")
     with pytest.raises(SolverError):
         factor(duplicated_columns(), "cholesky", damping=0.0)
