@@ -71,7 +71,7 @@ class Inspecting:
             check_whole(top, name, low=0)
 
     def conflicts(self, top=None, by="row"):
-        """Rows whose removal helps one criterion and hurts another.
+        """Rows that help one criterion and hurt another.
 
         Patching for one criterion can break the next (Blog fig. 3: robustness is
         gained, fairness lost). These are the rows to leave alone, or to compensate for.
@@ -90,8 +90,8 @@ class Inspecting:
             spread over the rows (1.4826 times the median absolute deviation);
             negative: the criterion improves without the row. ``conflict``: the smaller
             of the largest improvement and the largest worsening, 0 where all criteria
-            agree. ``helps`` and ``hurts``: names of the criteria that improve and get
-            worse if the row is removed.
+            agree. ``helps`` and ``hurts``: names of the criteria that the row helps
+            (they get worse without it) and hurts (they improve).
 
         Raises
         ------

@@ -169,9 +169,9 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
             )
     if all(part is None for part in validation):
         keep = ~mask & (objective.weight > 0)
-        part = objective.subset(keep)
-        own = None if sensitive is None else sensitive[keep]
-        rows_of_C = (part.X, part.y, weight[keep], own)
+        # Without weight instead of left out, so that the rows are not copied.
+        own = np.where(keep, weight, 0.0)
+        rows_of_C = (objective.X, objective.y, own, sensitive)
         measured_on = f"the {int(keep.sum())} unmarked training rows"
     else:
         rows_of_C = criterion_rows(model, *validation)

@@ -6,8 +6,15 @@ from sklearn.utils import check_random_state
 from skpuma import refit, scores, trust
 from skpuma._meta import criterion_rows, n_rows, require_fitted
 from skpuma.criteria import measures_of
+from skpuma.diagnostics import diagnostics
 from skpuma.objective import Objective, fingerprint, same_rows
-from skpuma.reporting import InfluenceCheck, interval_frame
+from skpuma.reporting import (
+    InfluenceCheck,
+    damping_frame,
+    diagnostics_frame,
+    interval_frame,
+)
+from skpuma.stability import damping_curve
 from skpuma.utils._grouping import check_grouping
 from skpuma.utils._validation import (
     check_groups,
@@ -35,6 +42,43 @@ class Trusting:
     def self_influence(self, X, y):
         """``g.T H^-1 g`` of rows (n,): psi with the row's own loss as the criterion."""
         return scores.self_influence(self._rows(X, y, None), self._explicit())
+
+    def diagnostics(self, X, y, sample_weight=None):
+        """Leverage, Cook's distance and DFBETAS of the rows of the fit.
+
+        The closed forms of regression diagnostics, at the optimum of the full fit; they
+        agree with statsmodels where there is no penalty. They look at the parameters,
+        not at a criterion.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as in `fit`
+
+        Returns
+        -------
+        DataFrame
+            On the user's index: ``leverage`` (0 to 1), ``residual`` (Pearson's,
+            studentised), ``cooks_distance`` and one column ``dfbetas_<feature>`` for
+            every coefficient, and for the intercept: by how many standard errors the
+            row raises it.
+
+        Raises
+        ------
+        NotDifferentiableError
+            If the model is not a linear regression, Ridge, binary LogisticRegression,
+            or a Poisson, gamma or Tweedie regression with one output.
+        ValueError
+            If the rows or weights are not those of `fit`.
+
+        References
+        ----------
+        D. A. Belsley, E. Kuh, R. E. Welsch, "Regression Diagnostics", 1980. R. D. Cook,
+        "Detection of Influential Observation in Linear Regression", Technometrics 19,
+        1977.
+        """
+        objective = self._rows_of_fit(X, y, sample_weight)
+        found = diagnostics(objective, self.solver)
+        return diagnostics_frame(self._by("row")[0][0], _names(objective), found)
 
     def _rows(self, X, y, sample_weight):
         require_fitted(self, "_record")
@@ -209,6 +253,81 @@ class Trusting:
         names = self.criterion_names_
         return interval_frame(units, names, self.psi_, rank, found, objective.weight)
 
+    def damping_curve(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+        sensitive_features=None,
+        sensitive_features_val=None,
+        dampings=None,
+        n_lowest=None,
+    ):
+        """How far the ranking of the rows depends on the damping.
+
+        Damping is a choice, of `damping="auto"` as well. A ranking that stays over
+        several orders of magnitude of it comes from the data.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val : as in `fit`
+            No rows are kept in the object, so they are asked for again.
+        sensitive_features, sensitive_features_val : as in `fit`
+        dampings : array-like, optional
+            Not negative, in the unit of H. Default: 15 of them, from 1e-6 to 10 times
+            the mean eigenvalue of H.
+        n_lowest : int, optional
+            Number of most harmful rows whose overlap is told. Default: a tenth.
+
+        Returns
+        -------
+        DataFrame
+            On the dampings, ascending: ``relative`` (to the mean eigenvalue of H), and
+            for every criterion ``rank_correlation_<name>`` (Spearman's, of the linear
+            effects with those under the damping of the fit) and ``overlap_<name>`` (the
+            share of the `n_lowest` most harmful rows that stay among them). After
+            cross-fitting, means over the folds.
+
+        Raises
+        ------
+        ValueError
+            If the rows, their weights, or the rows that measure the criterion are not
+            those of `fit`, or a damping is negative.
+        SolverError
+            If the curvature cannot be inverted under one of the dampings.
+        """
+        objective = self._rows_of_fit(X, y, sample_weight)
+        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
+        if self._splits_used is None:
+            _, measures = self._measured_of_fit(val)
+            parts = [(objective, measures, 1.0)]
+        else:
+            table = self._table_of_fit(X, y, sample_weight, sensitive_features, val)
+            folds = (self._folds, self._splits_used)
+            names = self.criterion_names_
+            parts = trust.measured_folds(table, folds, self.criterion, names)
+        curves, shares = [], []
+        for part, measures, share in parts:
+            gradients = np.stack([m.gradient(part.model) for m in measures], axis=1)
+            curve = damping_curve(
+                part,
+                gradients,
+                dampings,
+                reference=self.damping,
+                n_lowest=n_lowest,
+                curvature=self.curvature,
+                solver=self.solver,
+            )
+            # The same dampings for all folds, whose mean eigenvalues differ a little.
+            dampings = curve.damping
+            curves.append(curve)
+            shares.append(share)
+        return damping_frame(self.criterion_names_, curves, shares)
+
     # -- the rows of the fit, once more ------------------------------------------------
 
     def _rows_of_fit(self, X, y, sample_weight):
@@ -254,3 +373,14 @@ class Trusting:
         check_same_index(sensitive_features, X, "sensitive_features")
         weight = check_weights(sample_weight, n)
         return X, y, weight, check_groups(sensitive_features, n)
+
+
+def _names(objective):
+    """Names of theta: the features as the model sees them, and the intercept."""
+    model = objective.model
+    names = getattr(model.estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"x{j}" for j in range(objective.X.shape[1])]
+    if getattr(model, "free_coef", None) is not None:
+        names = np.asarray(names, dtype=object)[model.free_coef[0]]
+    return [*names, "intercept"][: model.n_parameters]

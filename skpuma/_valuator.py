@@ -64,7 +64,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         again. It never changes ``psi_``.
     curvature : {"auto", "hessian", "gauss_newton", "fisher"}, default "auto"
         "auto" is the exact Hessian of linear models and Gauss-Newton for networks.
-    solver : {"auto", "cholesky", "eigh", "cg", "woodbury"}, default "auto"
+    solver : {"auto", "cholesky", "eigh", "cg", "woodbury", "lissa"}, default "auto"
         "auto" chooses by size and says so in ``curvature_info_``: "cholesky" up to a
         few thousand parameters, "woodbury" for fewer rows than parameters, "eigh" for
         an indefinite Hessian, "cg" beyond.
@@ -276,6 +276,8 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         losses = ("auto", "log_loss", TrainingLoss(), LogLoss())
         if not refit.is_frozen(self._base()) or self.criterion not in losses:
             return
+        if len(measured[1]) != len(objective.y):
+            return
         own = fingerprint(objective.X, objective.y)
         if same_rows(own, fingerprint(*measured[:2])):
             raise ValueError(
@@ -338,6 +340,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         self._factor = self._undamped(objective, result)
         self._weight = objective.weight
         self._fingerprint = fingerprint(objective.X, objective.y)
+        self._grid = valuing.target_grid(objective)
         self._index = index_of(X, len(objective.weight)) if _has_index(X) else None
         self._n_features_out = len(self.get_feature_names_out())
 
@@ -357,7 +360,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         warn_if_not_stationary(result.distance, convex and self.polish, advice)
         if not result.converged:
             warn_no_optimum()
-        if self.effect == "linear" and result.solver.name != "cg":
+        if self.effect == "linear" and not result.solver.iterative:
             self._warn_leverage(objective, result)
             if grouping is not None and result.solver.explicit:
                 self._warn_group_leverage(objective, result, grouping)
@@ -366,8 +369,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         """Under "linear", look at the rows that a user would act on."""
         # A woodbury solve costs a pass over the rows, an explicit one does not.
         count = 100 if result.solver.explicit else 10
-        order = np.argsort(result.effect[:, 0], kind="stable")
-        top = np.unique(np.concatenate([order[:count], order[-count:]]))
+        top = _ends(result.effect[:, 0], count)
         top = top[objective.weight[top] > 0]
         at_solver = objective.at(result.model.theta).subset(top)
         h = scores.leverage(at_solver, result.solver)
@@ -426,17 +428,14 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         -------
         ndarray (n, m * n_classes), or (n, m * 2) for regression
             Classification: psi for each class as the label. Regression: psi is affine
-            in the target, ``const + slope * y`` (one slope per output or label).
-
-        Raises
-        ------
-        ValueError
-            If psi is no affine function of the target (HuberRegressor, LinearSVR, some
-            losses of SGDRegressor).
+            in the target, ``const + slope * y`` (one slope per output or label). Where
+            it is not (HuberRegressor, LinearSVR, some losses of SGDRegressor), psi for
+            five targets: the 5, 25, 50, 75 and 95 % quantiles of those of the fit.
         """
         require_fitted(self, "_folds")
         classes = getattr(self.estimator_, "classes_", None)
-        table = self._average([fold.label_free(X, classes) for fold in self._folds])
+        by_fold = [fold.label_free(X, classes, self._grid) for fold in self._folds]
+        table = self._average(by_fold)
         return table.reshape(len(table), -1)
 
     def _average(self, by_fold):
@@ -452,6 +451,8 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         k = model.n_outputs
         slopes = ["slope"] if k == 1 else [f"slope_{a}" for a in range(k)]
         labels = ["const", *slopes]
+        if self._grid is not None:
+            labels = [f"q{round(100 * q):02d}" for q in valuing.QUANTILES]
         if model.classes is not None:
             labels = self.estimator_.classes_
         names = [f"psi_{c}_{label}" for c in self.criterion_names_ for label in labels]
@@ -462,6 +463,15 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         tags.estimator_type = None
         tags.transformer_tags = transformer_tags()
         return tags
+
+
+def _ends(values, count):
+    """Positions of the lowest and of the highest values, without sorting all."""
+    n = len(values)
+    if n <= 2 * count:
+        return np.arange(n)
+    order = np.argpartition(values, [count, n - count])
+    return np.sort(np.concatenate([order[:count], order[-count:]]))
 
 
 def _has_index(X):

@@ -16,6 +16,9 @@ from skpuma import rows
 from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
+# Random vectors of a sketch, and the residual of solves whose result is an estimate.
+PROBES = 8
+LOOSE = 0.1
 UNREMOVABLE = 1e-8
 # Relative decrement at which a line search fails by rounding, not by the model.
 STALLED = 1e-9
@@ -57,17 +60,39 @@ def stationarity(objective, solver, n_rows=500):
     ----------
     n_rows : int
         Rows sampled for the displacement of one row; fewer where their gradients would
-        take more than a few tens of megabytes, and 64 where a solve is iterative.
+        take more than a few megabytes. Where a solve is iterative, all rows are
+        sketched instead.
     """
     gradient = objective.gradient()
+    if solver.iterative:
+        return _sketched_stationarity(objective, solver, gradient)
     used = np.flatnonzero(objective.weight > 0)
-    limit = min(n_rows, max(4_000_000 // objective.model.n_parameters, 16))
-    limit = min(limit, 64) if solver.name == "cg" else limit
+    limit = min(n_rows, max(250_000 // objective.model.n_parameters, 32))
     if len(used) > limit:
         used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
     one_row = solver.solve(objective.row_gradients(used).T).value
     unit = np.percentile(np.linalg.norm(one_row, axis=0), 90)
     step = np.linalg.norm(solver.solve(gradient).value)
+    value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
+    size = float(np.abs(gradient).max())
+    return Stationarity(value, size, objective.model.gradient_tolerance())
+
+
+def _sketched_stationarity(objective, solver, gradient):
+    """`Stationarity` by loose solves of a few random vectors, whatever n and p.
+
+    ``E (v . H^-1 g_j)^2 = ||H^-1 g_j||^2`` for v of independent normals, so that one
+    solve and one pass over the rows say something about the displacement of every row.
+    """
+    loose = solver.loosened(LOOSE)
+    rng = np.random.default_rng(0)
+    square = np.zeros(rows.count(objective.X))
+    for _ in range(PROBES):
+        s = loose.solve(rng.standard_normal(len(gradient))).value
+        square += np.square(psi_matrix(objective, s[:, None])[:, 0])
+    moved = np.sqrt(square / PROBES) * objective.weight / objective.total_weight
+    unit = np.percentile(moved[objective.weight > 0], 90)
+    step = np.linalg.norm(loose.solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
     size = float(np.abs(gradient).max())
     return Stationarity(value, size, objective.model.gradient_tolerance())
@@ -100,10 +125,15 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
     value = objective.value()
     if solver is not None and solver.damping > 0:
         solver = None
+    start = None
     for _ in range(max_steps):
         solver = solver or make_solver(objective)
         theta, gradient = objective.model.theta, objective.gradient()
-        step = solver.solve(gradient).value
+        # A step need not be solved better than Newton converges.
+        size = np.linalg.norm(gradient)
+        start = start or size
+        forcing = min(LOOSE, np.sqrt(size / max(start, 1e-300)))
+        step = solver.loosened(forcing).solve(gradient).value
         decrement = float(gradient @ step)
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
@@ -155,21 +185,15 @@ def psi_matrix(objective, S):
 
     For the kinds "mean" and "count" the share of the penalty's gradient is included.
     """
-    model = objective.model
-    columns = [psi(model, objective.X, objective.residual, s) for s in S.T]
-    out = np.stack(columns, axis=1)
-    share = objective.penalty_share @ S
-    return out + objective.penalty_rate[:, None] * share
-
-
-def psi_columns(objective, S):
-    """`psi_matrix` for many columns of S (p, b) at once, by matrix products (n, b)."""
-    model = objective.model
-    n, b = rows.count(objective.X), S.shape[1]
-    out = np.empty((n, b))
-    for block in rows.blocks(n, 16 * b * model.n_outputs):
-        forward = model.jvp(rows.take(objective.X, block), S)
-        np.einsum("nk,nkb->nb", objective.residual[block], forward, out=out[block])
+    model, X, residual = objective.model, objective.X, objective.residual
+    n, m = rows.count(X), S.shape[1]
+    if m == 1:
+        out = psi(model, X, residual, S[:, 0])[:, None]
+    else:
+        out = np.empty((n, m))
+        for block in rows.blocks(n, 16 * m * model.n_outputs):
+            forward = model.jvp(rows.take(X, block), S)
+            np.einsum("nk,nkm->nm", residual[block], forward, out=out[block])
     rate = objective.penalty_rate
     if rate.any():
         out += np.outer(rate, objective.penalty_share @ S)

@@ -166,6 +166,13 @@ def of_folds(table, valued, settings, names, n_bootstrap, rng):
     return out
 
 
+def measured_folds(table, valued, criterion, names):
+    """(objective, measures, share) of every fold of a cross-fitted valuation."""
+    for fold, (train, test) in zip(*valued, strict=True):
+        measures = _fold_measures(fold, table, test, criterion, names)
+        yield valuing.fold_objective(fold, table, train), measures, fold.share
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Bootstrap quantiles of psi, and of the rank of its linear effect; all (n, m).
@@ -225,10 +232,10 @@ def _psi(replicates, n, c, columns):
     """psi of all rows for one criterion and some replicates (n, b)."""
     if len(replicates) == 1 and len(replicates[0].train) == n:
         (one,) = replicates
-        return scores.psi_columns(one.objective(), one.S[c][:, columns])
+        return scores.psi_matrix(one.objective(), one.S[c][:, columns])
     out, total = np.zeros((n, columns.stop - columns.start)), np.zeros(n)
     for one in replicates:
-        values = scores.psi_columns(one.objective(), one.S[c][:, columns])
+        values = scores.psi_matrix(one.objective(), one.S[c][:, columns])
         out[one.train] += one.share * values
         total[one.train] += one.share
     total[total == 0] = np.nan

@@ -13,6 +13,11 @@ from skpuma.objective import Objective
 from skpuma.solvers import factor
 from skpuma.utils.errors import PatchWarning, SolverError, warn
 
+# Relative residual at which an iterative solve of psi may stop.
+PSI_RESIDUAL = 1e-4
+# Targets at which `transform` tells a psi that is no affine function of them.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,6 +36,15 @@ class Settings:
             curvature_of(objective, self.curvature), self.solver, self.damping
         )
 
+    def for_psi(self, solver):
+        """The solver of psi: an iterative one of ours stops where psi is known.
+
+        The relative error of psi is that of the solve, and 1e-4 is far below that of
+        its first order; on sparse text it halves the products with H. A solver of the
+        user's own keeps the tolerance that it was given.
+        """
+        return solver.loosened(PSI_RESIDUAL) if isinstance(self.solver, str) else solver
+
     def for_leverage(self, objective, solver):
         """The factor of leverage and one-step effects: the asked curvature.
 
@@ -43,7 +57,7 @@ class Settings:
 
     def undamped(self, objective):
         """The true curvature of Newton steps and leverage, damped only if singular."""
-        if self.effect == "one_step" and self.solver == "cg":
+        if self.effect == "one_step" and self.solver in ("cg", "lissa"):
             raise SolverError(
                 "effect='one_step' needs explicit curvature: use solver='cholesky' or "
                 "effect='linear'."
@@ -84,8 +98,12 @@ class Fold:
         columns = [scores.psi(model, prepared, residual, s) for s in self.S.T]
         return np.stack(columns, axis=1) + self.constant
 
-    def label_free(self, X, classes):
-        """psi for every label (n, m, n_labels); (const, slopes) for regressors."""
+    def label_free(self, X, classes, grid):
+        """psi for every label (n, m, n_labels); (const, slopes) for regressors.
+
+        Where psi is no affine function of the target, it is told at the targets of
+        `grid` instead.
+        """
         model = self.model
         prepared = model.inputs(X)
         z = model.raw(prepared)
@@ -102,16 +120,24 @@ class Fold:
                 r = model.loss.gradient(z, np.full(len(z), code[0]))
                 out.append(np.einsum("nk,nkm->nm", r, forward) + self.constant)
             return np.stack(out, axis=2)
-        if not model.loss.affine:
-            raise ValueError(
-                f"psi of {type(model.estimator).__name__} is no affine function of the "
-                "target, so it cannot be told without one: use valuate(X, y)."
-            )
+        if grid is not None:
+            for target in grid:
+                r = model.loss.gradient(z, np.full((len(z), 1), target))
+                out.append(np.einsum("nk,nkm->nm", r, forward) + self.constant)
+            return np.stack(out, axis=2)
         at_zero = model.loss.gradient(z, np.zeros_like(z))
         slope = model.loss.gradient(z, np.ones_like(z)) - at_zero
         out.append(np.einsum("nk,nkm->nm", at_zero, forward) + self.constant)
         out += [slope[:, a, None] * forward[:, a] for a in range(model.n_outputs)]
         return np.stack(out, axis=2)
+
+
+def target_grid(objective):
+    """Quantiles of the targets, where psi is no affine function of them; else None."""
+    loss = objective.model.loss
+    if loss.classification or loss.affine:
+        return None
+    return np.quantile(objective.y[objective.weight > 0, 0], QUANTILES)
 
 
 @dataclass(frozen=True)
@@ -178,7 +204,9 @@ def with_validation_rows(objective, validation, settings, grouping=None):
     objective, solver, distance, converged = _at_optimum(objective, settings)
     model = objective.model
     gradients = np.stack([m.gradient(model) for m in measures], axis=1)
-    S = scores.solve_criteria(solver, gradients)
+    for_psi = settings.for_psi(solver)
+    S = scores.solve_criteria(for_psi, gradients)
+    solver.max_residual = max(solver.max_residual, for_psi.max_residual)
     psi = scores.psi_matrix(objective, S)
     effect = psi * (objective.weight / objective.total_weight)[:, None]
     leverage = group_psi = group_effect = None
@@ -220,9 +248,10 @@ def _at_optimum(objective, settings):
     if not (settings.polish and objective.model.convex):
         return objective, solver, distance, True
     newton = settings.curvature != "fisher"
-    objective, kept, converged = scores.polish(
-        objective, settings.undamped, solver if newton else None
-    )
+    # Handed over, not kept: two factors at a time are enough.
+    held = [solver if newton else None]
+    del solver
+    objective, kept, converged = scores.polish(objective, settings.undamped, held.pop())
     if not newton or kept is None or settings.damping not in ("auto", kept.damping):
         kept = settings.factored(objective)
     return objective, kept, distance, converged

@@ -378,7 +378,7 @@ def test_psi_of_many_columns():
         objective = fitted(estimator, task)
         S = np.random.default_rng(0).standard_normal((objective.model.n_parameters, 7))
         np.testing.assert_allclose(
-            scores.psi_columns(objective, S),
+            scores.psi_matrix(objective, S),
             scores.psi_matrix(objective, S),
             rtol=1e-9,
             atol=1e-12,

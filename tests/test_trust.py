@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import expit
 from scipy.stats import rankdata
 from sklearn.frozen import FrozenEstimator
@@ -17,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from skpuma import PumaValuator, tradeoffs, trust
 from skpuma.criteria import BrierScore, CalibrationError, LogLoss
 from tests import data
+from tests.contracts import problems
 
 TIGHT = LogisticRegression(**data.TIGHT)
 NETWORK = MLPClassifier((3,), activation="tanh", solver="lbfgs", random_state=0)
@@ -297,8 +299,8 @@ def test_conflicts_help_one_criterion_and_hurt_another(effect):
     scaled = (effects / spread)[frame["position"]]
     np.testing.assert_allclose(frame[names], scaled, rtol=1e-12)
     for (_, row), values in zip(frame.iterrows(), scaled, strict=True):
-        helps = [name for name, v in zip(names, values, strict=True) if v < 0]
-        hurts = [name for name, v in zip(names, values, strict=True) if v > 0]
+        helps = [name for name, v in zip(names, values, strict=True) if v > 0]
+        hurts = [name for name, v in zip(names, values, strict=True) if v < 0]
         assert row["helps"] == ", ".join(helps)
         assert row["hurts"] == ", ".join(hurts)
         strength = min(-values.min(), values.max())
@@ -443,3 +445,30 @@ def test_unfitted():
             getattr(PumaValuator(Ridge()), name)()
     with pytest.raises(Exception, match="not fitted yet"):
         PumaValuator(Ridge()).intervals(*binary()[:2])
+
+
+@pytest.mark.parametrize("folds", [False, True], ids=["X_val", "folds"])
+def test_damping_curve(folds):
+    X, y = problems.rows(120), problems.classes(problems.rows(120), 2)
+    val = {} if folds else {"X_val": X[:50] + 0.1, "y_val": y[:50]}
+    criteria = ["log_loss", "brier_score"]
+    valuator = PumaValuator(criterion=criteria, cv=3, random_state=0).fit(X, y, **val)
+    curve = valuator.damping_curve(X, y, **val)
+    assert len(curve) == 15
+    assert curve.index.is_monotonic_increasing
+    # The fit had no damping: small ones change nothing, large ones do.
+    assert curve["rank_correlation_log_loss"].iloc[0] > 0.9999
+    assert curve["rank_correlation_log_loss"].iloc[-1] < 0.9999
+    assert curve["overlap_brier_score"].iloc[0] == 1.0
+    assert curve["relative"].iloc[[0, -1]].tolist() == pytest.approx([1e-6, 10.0])
+    one = valuator.damping_curve(X, y, **val, dampings=[0.5], n_lowest=7)
+    damped = PumaValuator(criterion=criteria, cv=3, random_state=0, damping=0.5)
+    psi = damped.fit(X, y, **val).psi_
+    if not folds:
+        expected = stats.spearmanr(psi[:, 0], valuator.psi_[:, 0])[0]
+        assert one["rank_correlation_log_loss"].item() == pytest.approx(expected)
+        lowest = [set(np.argsort(p[:, 1])[:7]) for p in (psi, valuator.psi_)]
+        share = len(lowest[0] & lowest[1]) / 7
+        assert one["overlap_brier_score"].item() == pytest.approx(share)
+    with pytest.raises(ValueError, match="not those of the fit"):
+        valuator.damping_curve(X[::-1], y, **val)

@@ -367,9 +367,10 @@ def test_solvers_agree(estimator, problem, damping, solver):
     valuator = PumaValuator(estimator, solver="cholesky", damping=damping)
     psi = valuator.fit(X, y, **val).psi_
     valuator.set_params(solver=solver).fit(X, y, **val)
-    np.testing.assert_allclose(valuator.psi_, psi, rtol=1e-5, atol=1e-8)
+    close = 1e-4 if solver == "cg" else 1e-7
+    assert np.linalg.norm(valuator.psi_ - psi) <= close * np.linalg.norm(psi)
     assert valuator.curvature_info_["solver"] == solver
-    assert valuator.curvature_info_["max_residual"] < 1e-6
+    assert valuator.curvature_info_["max_residual"] < close
     if solver == "cg":
         with pytest.raises(SolverError, match="explicit"):
             valuator.leverage(X, y)

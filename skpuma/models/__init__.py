@@ -85,6 +85,11 @@ def find_adapter(estimator):
     NotDifferentiableError
         If no adapter is listed for the estimator.
     """
+    if isinstance(estimator, type):
+        raise NotDifferentiableError(
+            f"{estimator.__name__} is a class; pass an estimator: "
+            f"{estimator.__name__}()."
+        )
     own = getattr(type(estimator), "skpuma_adapter", None)
     if own is not None:
         return own

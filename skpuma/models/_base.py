@@ -230,7 +230,7 @@ class BaseModel(ABC):
 
     def tilt(self, total_weight, n_rows):
         """Linear part of the penalty's gradient in J (p,): L1 on an active set."""
-        return np.zeros(self.n_parameters)
+        return np.broadcast_to(0.0, self.n_parameters)
 
     def null_space(self, l2):
         """Orthonormal directions (p, q) that J does not see, or None."""

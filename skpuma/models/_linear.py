@@ -112,9 +112,9 @@ class LinearModel(BaseModel):
     def jvp(self, X, V):
         coef, intercept = self.split(V)
         if V.ndim == 1:
-            return np.asarray(X @ coef.T) + intercept
+            return rows.product(X, coef.T) + intercept
         k, d, m = coef.shape
-        forward = np.asarray(X @ coef.transpose(1, 0, 2).reshape(d, k * m))
+        forward = rows.product(X, coef.transpose(1, 0, 2).reshape(d, k * m))
         return forward.reshape(-1, k, m) + intercept
 
     def vjp(self, X, u):
@@ -122,18 +122,6 @@ class LinearModel(BaseModel):
 
     def input_vjp(self, X, u):
         return u @ self.split(self.theta)[0]
-
-    def psi(self, X, residual, V):
-        """``residual_i . J_i V`` of every row (n,), fused in one pass over X."""
-        coef, intercept = self.split(V)
-        coef = np.ascontiguousarray(coef)
-        if sparse.issparse(X):
-            return kernels.psi_csr(
-                X.data, X.indices, X.indptr, residual, coef, intercept
-            )
-        if not isinstance(X, np.ndarray) or not X.flags.c_contiguous:
-            return np.einsum("nk,nk->n", residual, self.jvp(X, V))
-        return kernels.psi_dense(X, residual, coef, intercept)
 
     def _used_columns(self, X):
         """X without the columns that no parameter touches, and which parameters stay.
@@ -177,23 +165,34 @@ class LinearModel(BaseModel):
                 weight = np.ascontiguousarray(hessian[:, a, b])
                 if not weight.any():
                     continue
+                column = None
                 if not (blank[a] or blank[b]):
-                    block = rows.weighted_gram(X, weight)
+                    block, column = rows.weighted_moments(
+                        X, weight, sums=self.fit_intercept
+                    )
                     total[a * d : (a + 1) * d, b * d : (b + 1) * d] = block
                     total[b * d : (b + 1) * d, a * d : (a + 1) * d] = block.T
                 if self.fit_intercept:
-                    column = rows.column_sums(X, weight)
+                    if column is None:
+                        column = rows.column_sums(X, weight)
                     for i, j in ((a, b), (b, a)):
                         total[i * d : (i + 1) * d, k * d + j] = column
                         total[k * d + j, i * d : (i + 1) * d] = column
                         total[k * d + i, k * d + j] = weight.sum()
         return total if isinstance(keep, slice) else total[np.ix_(keep, keep)]
 
+    def gram_product(self, X, hessian, V):
+        # One pass back for all columns of V.
+        moved = np.einsum("nkl,nlm->nkm", hessian, self.jvp(X, V))
+        n, k, m = moved.shape
+        back = rows.column_sums(X, moved.reshape(n, k * m)).T.reshape(k, m, -1)
+        return self.join(back.transpose(0, 2, 1), moved.sum(axis=0))
+
     def diagonal(self, X, hessian):
         """Diagonal of `hessian_gram` (p,), for a Jacobi preconditioner."""
         weight = np.einsum("nkk->nk", hessian)
-        squares = X.multiply(X) if sparse.issparse(X) else np.square(X, dtype=float)
-        return self.join(np.asarray(squares.T @ weight).T, weight.sum(axis=0))
+        squares = rows.squared_column_sums(X, weight)
+        return self.join(squares.T, weight.sum(axis=0))
 
     def tangent_gram(self, X, root, scale):
         coef_scale, intercept_scale = self.split(scale)

@@ -9,6 +9,11 @@ from skpuma.losses._one_vs_rest import OneVsRestLoss
 from skpuma.models._linear import LinearModel
 from skpuma.utils.errors import NotDifferentiableError
 
+INSIDE = (
+    "OneVsRestClassifier needs a plain classifier inside: put the steps of a Pipeline, "
+    "or a search, around it instead."
+)
+
 
 class OneVsRestModel(LinearModel):
     """One binary problem per class: a linear model with as many outputs.
@@ -19,8 +24,10 @@ class OneVsRestModel(LinearModel):
 
     @classmethod
     def refusal(cls, estimator):
-        from skpuma.models import find_adapter
+        from skpuma.models import find_adapter, frame_of
 
+        if frame_of(estimator.estimator) is not None:
+            return INSIDE
         try:
             adapter = find_adapter(estimator.estimator)
         except NotDifferentiableError as error:
@@ -35,12 +42,16 @@ class OneVsRestModel(LinearModel):
     def _layout(self):
         from skpuma.models import adapt
 
+        constant = [not hasattr(one, "coef_") for one in self.estimator.estimators_]
+        if any(constant):
+            raise NotDifferentiableError(
+                "OneVsRestClassifier has nothing to separate for "
+                f"{sum(constant)} of its classes: a class or label has all the rows, "
+                "or none."
+            )
         self.parts = [adapt(part) for part in self.estimator.estimators_]
         if any(part.n_outputs != 1 or part.frames for part in self.parts):
-            raise NotDifferentiableError(
-                "OneVsRestClassifier needs plain binary classifiers inside: put the "
-                "steps of a Pipeline in front of it."
-            )
+            raise NotDifferentiableError(INSIDE)
         self.kind = self.parts[0].kind
         super()._layout()
         one = self.parts[0].loss

@@ -253,6 +253,7 @@ class Path:
         trail, reason = [self.start], None
         directions = []
         while reason is None:
+            move = solver = None  # one factor at a time is enough
             direction, lam, solver = self._direction(state)
             h = self._next_length(state, direction)
             if not np.isfinite(h):
@@ -265,7 +266,8 @@ class Path:
                 trial, reason = self._bisect(move, trial, reason)
             if trial is not None:
                 trail.append(trial)
-                directions.append(move)
+                if self.target is not None:
+                    directions.append(move)  # with its solver, which is large
                 state = trial
             if reason is None:
                 reason = self._end_reason(trail)

@@ -2,6 +2,8 @@
 
 from skpuma.reporting._frames import (
     conflict_frame,
+    damping_frame,
+    diagnostics_frame,
     front_frame,
     inspect_frame,
     interval_frame,
@@ -13,6 +15,8 @@ __all__ = [
     "InfluenceCheck",
     "PatchReport",
     "conflict_frame",
+    "damping_frame",
+    "diagnostics_frame",
     "front_frame",
     "history_of",
     "inspect_frame",

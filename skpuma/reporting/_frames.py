@@ -47,8 +47,8 @@ def conflict_frame(units, names, scaled, strength):
     """Scaled removal effects and what they help and hurt, the strongest first."""
     data = {name: scaled[:, c] for c, name in enumerate(names)}
     data["conflict"] = strength
-    data["helps"] = _named(scaled < 0, names)
-    data["hurts"] = _named(scaled > 0, names)
+    data["helps"] = _named(scaled > 0, names)
+    data["hurts"] = _named(scaled < 0, names)
     return _frame(units, data, np.argsort(-strength, kind="stable"))
 
 
@@ -60,6 +60,32 @@ def front_frame(units, names, effect, front, used):
     order = np.flatnonzero(used)
     order = order[np.lexsort((effect[order, 0], front[order]))]
     return _frame(units, data, order)
+
+
+def damping_frame(names, curves, shares):
+    """Rank correlation and overlap by damping, averaged over folds."""
+    import pandas as pd
+
+    data = {"relative": curves[0].damping / curves[0].mean_eigenvalue}
+    for what in ("rank_correlation", "overlap"):
+        each = np.average([getattr(one, what) for one in curves], 0, shares)
+        for c, name in enumerate(names):
+            data[f"{what}_{name}"] = each[:, c]
+    return pd.DataFrame(data, index=pd.Index(curves[0].damping, name="damping"))
+
+
+def diagnostics_frame(index, names, found):
+    """Regression diagnostics, in the order of the rows."""
+    import pandas as pd
+
+    data = {
+        "leverage": found.leverage,
+        "residual": found.residual,
+        "cooks_distance": found.cooks_distance,
+    }
+    for name, column in zip(names, found.dfbetas.T, strict=True):
+        data[f"dfbetas_{name}"] = column
+    return pd.DataFrame(data, index=index)
 
 
 def _frame(units, data, order):

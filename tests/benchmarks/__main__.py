@@ -17,6 +17,11 @@ BENCHMARKS = {
     "styles": "tests.benchmarks.styles",
     "psi_speed": "tests.benchmarks.speed",
     "import_cost": "tests.benchmarks.speed",
+    "text_speed": "tests.benchmarks.text",
+    "text_memory": "tests.benchmarks.text",
+    "pyinfluence": "tests.benchmarks.peers",
+    "statsmodels": "tests.benchmarks.peers",
+    "pipelines": "tests.benchmarks.pipelines",
 }
 
 

@@ -663,6 +663,11 @@ def test_blocks_of_rows_make_no_difference(monkeypatch):
         (SGDRegressor("epsilon_insensitive"), "regression", "kinks"),
         (OneVsRestClassifier(MLPClassifier((2,))), "multiclass", "linear classifier"),
         (OneVsRestClassifier(Perceptron()), "multiclass", "perceptron loss"),
+        (
+            OneVsRestClassifier(make_pipeline(LogisticRegression())),
+            "multiclass",
+            "steps of a Pipeline",
+        ),
         (Perceptron(), "binary", "SGDClassifier"),
         (QuantileRegressor(), "regression", "HuberRegressor"),
         (CalibratedClassifierCV(LogisticRegression()), "binary", "calibrate"),
