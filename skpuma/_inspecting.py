@@ -86,12 +86,12 @@ class Inspecting:
         -------
         DataFrame
             The strongest conflict first, on the index and with the leading columns of
-            `inspect`. ``<name>``: the removal effect on each criterion in units of its
-            spread over the rows (1.4826 times the median absolute deviation);
-            negative: the criterion improves without the row. ``conflict``: the smaller
-            of the largest improvement and the largest worsening, 0 where all criteria
-            agree. ``helps`` and ``hurts``: names of the criteria that the row helps
-            (they get worse without it) and hurts (they improve).
+            `inspect`. ``scaled_effect_<name>``: the removal effect on each criterion in
+            units of its spread over the rows (1.4826 times the median absolute
+            deviation); negative: the criterion improves without the row. ``conflict``:
+            the smaller of the largest improvement and the largest worsening, 0 where
+            all criteria agree. ``helps`` and ``hurts``: names of the criteria that the
+            row helps (they get worse without it) and hurts (they improve).
 
         Raises
         ------

@@ -23,6 +23,7 @@ from skpuma.utils.errors import NotDifferentiableError, StationarityWarning, war
 
 # In one-row displacements.
 STATIONARITY_LIMIT = 0.1
+FAR_LIMIT = 10.0
 
 # None of these has a meaning inside the wrapped estimator.
 OWN_METADATA = {
@@ -175,7 +176,8 @@ def _routing_enabled():
 
 def n_rows(y):
     """Number of rows, from the targets."""
-    return np.asarray(y).shape[0]
+    shape = getattr(y, "shape", None) or np.asarray(y).shape
+    return shape[0]
 
 
 def criterion_rows(model, X_val, y_val, weight_val, groups_val):
@@ -213,7 +215,8 @@ def warn_if_not_stationary(distance, convex_and_corrected, advice, moved_before=
     ----------
     distance : scores.Stationarity
     convex_and_corrected : bool
-        Whether the distance is made good by Newton steps, and needs no advice.
+        Whether the distance is made good by Newton steps, and needs no advice unless
+        it is so large that what was made good is what the user will see.
     advice : str
     moved_before : bool
         Whether a patch has left the optimum before, so that nothing can be concluded.
@@ -228,10 +231,31 @@ def warn_if_not_stationary(distance, convex_and_corrected, advice, moved_before=
             "rows and weights of the fit.",
             StationarityWarning,
         )
+    elif convex_and_corrected and distance.value > FAR_LIMIT and not moved_before:
+        warn(
+            f"The fitted model is {distance.value:.0f} one-row displacements away from "
+            "the optimum of its training objective: its solver stopped early, or these "
+            "are other rows or weights than those of the fit. Newton steps make up for "
+            "that, so that psi is that of the optimum, and the changes that a patch "
+            "reports include the way there. Fit with a smaller tol or more iterations.",
+            StationarityWarning,
+        )
     elif not convex_and_corrected:
         warn(
             f"The model is {distance.value:.1f} one-row displacements away from the "
             f"optimum of its training objective: {advice}.",
+            StationarityWarning,
+        )
+
+
+def warn_if_singular(solver, damping, convex):
+    """Say that rows cannot be followed where nothing determines the parameters."""
+    if convex and damping == "auto" and solver.damping > 0.0:
+        warn(
+            "The optimum is not unique: there are fewer rows than parameters, or "
+            "columns that depend on each other, and no penalty. A damping of "
+            f"{solver.damping:.1e} was added; removing a row that the model "
+            "interpolates then changes nothing. Use a penalty or fewer columns.",
             StationarityWarning,
         )
 

@@ -10,13 +10,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from skpuma import patching, scores
-from skpuma._meta import criterion_rows, warn_if_not_stationary, warn_no_optimum
+from skpuma._meta import (
+    criterion_rows,
+    warn_if_not_stationary,
+    warn_if_singular,
+    warn_no_optimum,
+)
 from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
 from skpuma.objective import Objective
 from skpuma.reporting import PatchReport, history_of, report_of
 from skpuma.solvers import factor
-from skpuma.utils._grouping import rows_of_groups
+from skpuma.utils._grouping import names_groups, rows_of_groups
 from skpuma.utils._validation import (
     check_bool,
     check_groups,
@@ -288,15 +293,19 @@ def carry_out(request, moved_before=False, beyond=False):
     )
 
 
-def extra_weight(upweight, n, X):
+def extra_weight(upweight, grouping, n, X):
     """Extra relative weight (n,) from a mask, a selection, or a float vector.
+
+    Where there are groups, what is neither a mask nor a float vector names them.
 
     Raises
     ------
-    ValueError
+    ValueError, IndexError, KeyError, TypeError
     """
     if upweight is None:
         return np.zeros(n)
+    if grouping is not None and names_groups(upweight, grouping):
+        return rows_of_groups(upweight, grouping, X, "upweight").astype(float)
     values = np.asarray(upweight)
     if values.dtype.kind == "f" and values.size:
         check_same_index(upweight, X, "upweight")
@@ -368,6 +377,7 @@ def _stationarity(request, path, moved_before):
     )
     # Convex models are corrected: their distance needs no advice, only other rows do.
     warn_if_not_stationary(distance, model.convex, advice, moved_before)
+    warn_if_singular(solver, settings.damping, model.convex)
     info = {"curvature": curvature.name, **solver.info, "damping": solver.damping}
     return distance.value, info
 
@@ -376,14 +386,14 @@ def _announce(report, eta):
     """Warnings about a patch, while they may still be turned into errors."""
     if report.bound is not None:
         warn(
-            f"{report.bound} reached its delta at s = {report.s:.3g} of eta = "
+            f"{report.bound} reached its delta at s = {report.s:.4g} of eta = "
             f"{eta:g}: the largest feasible patch was kept. Allow a larger delta, "
             "mark fewer rows, or re-weight more freely (max_weight, alpha).",
             DeltaReachedWarning,
         )
     elif report.stopped_by in EARLY_ENDS:
         warn(
-            f"The path ended at s = {report.s:.3g} before its goal: "
+            f"The path ended at s = {report.s:.4g} before its goal: "
             f"{EARLY_ENDS[report.stopped_by]}.",
             PatchWarning,
         )

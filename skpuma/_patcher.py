@@ -382,7 +382,8 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             or a mask of rows, which takes every group of which a row is marked.
         upweight : bool mask, positions, labels, or ndarray of float (n,), optional
             Rows that get extra weight, relative to their own: True is 1, that is,
-            double weight.
+            double weight. With `groups`, labels name groups, of which all rows get it;
+            a mask or a float vector is of rows, and gives weight to just those.
         sample_weight : array-like (n,), optional
             Weights of the rows now. Default: those of the fit, as moved by earlier
             patches (``row_weight_``). Rows that a patch removed cannot be given weight
@@ -420,7 +421,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         weight = self._weights_now(sample_weight, n, record)
         grouping = check_grouping(groups, n, X)
         mask = rows_to_remove(remove, grouping, n, X)
-        extra = extra_weight(upweight, n, X)
+        extra = extra_weight(upweight, grouping, n, X)
         if (mask & (extra > 0)).any():
             raise ValueError("Some rows are both in remove and in upweight.")
         objective = Objective.at_fit(model, inputs, targets, weight, record)

@@ -162,7 +162,12 @@ class Trusting:
                 self.criterion_names_,
                 removed,
             )
-        note = "" if objective.model.convex else "Refits of a network hold their noise."
+        note = ""
+        if not objective.model.convex:
+            note = (
+                "Refits start at the fitted parameters; a model that is not convex may "
+                "still end elsewhere."
+            )
         return InfluenceCheck(
             tuple(self.criterion_names_), chosen, effect[chosen], refitted, note, unit
         )
@@ -232,9 +237,10 @@ class Trusting:
         D. B. Rubin, "The Bayesian Bootstrap", The Annals of Statistics 9(1), 1981.
         """
         check_whole(n_bootstrap, "n_bootstrap", low=2)
-        check_number(level, "level", low=0.0, high=1.0, strict_low=True)
-        if level == 1.0:
-            raise ValueError("level=1.0 is an interval without bounds: use 0.95, say.")
+        if not 0.0 < check_number(level, "level") < 1.0:
+            raise ValueError(
+                f"level={level!r} is not between 0 and 1, both exclusive: use 0.95."
+            )
         objective = self._rows_of_fit(X, y, sample_weight)
         val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         how = (self._settings(), self.criterion_names_, n_bootstrap)

@@ -16,6 +16,7 @@ from skpuma._meta import (
     require_fitted,
     transformer_tags,
     warn_if_not_stationary,
+    warn_if_singular,
     warn_no_optimum,
 )
 from skpuma._trusting import Trusting
@@ -29,7 +30,7 @@ from skpuma.utils._validation import (
     check_weights,
     index_of,
 )
-from skpuma.utils.errors import LeverageWarning, warn
+from skpuma.utils.errors import LeverageWarning, PatchWarning, warn
 
 LEVERAGE_LIMIT = 0.5
 
@@ -358,8 +359,21 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
             "alpha > 0, and read psi as a ranking"
         )
         warn_if_not_stationary(result.distance, convex and self.polish, advice)
+        warn_if_singular(result.solver, self.damping, convex)
         if not result.converged:
             warn_no_optimum()
+        flat = [
+            name
+            for name, column in zip(result.names, result.psi.T, strict=True)
+            if not np.nan_to_num(column).any()
+        ]
+        if flat:
+            warn(
+                f"psi of {', '.join(flat)} is zero on every row: the criterion does "
+                "not change with the parameters. Is it a step function, such as an "
+                "error rate? 'margin' is a smooth one.",
+                PatchWarning,
+            )
         if self.effect == "linear" and not result.solver.iterative:
             self._warn_leverage(objective, result)
             if grouping is not None and result.solver.explicit:

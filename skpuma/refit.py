@@ -92,14 +92,16 @@ def _minimised(objective):
     start = np.zeros(objective.model.n_parameters)
     if not np.isfinite(objective.at(start).value()):
         start = objective.model.theta
-    found = optimize.minimize(
-        lambda theta: objective.at(theta).value(),
-        start,
-        jac=lambda theta: objective.at(theta).gradient(),
-        hessp=lambda theta, v: curvature_of(objective.at(theta)) @ v,
-        method="trust-krylov",
-        options={"gtol": 1e-11, "maxiter": 1000},
-    )
+    # A trial step may overflow; it is then rejected.
+    with np.errstate(all="ignore"):
+        found = optimize.minimize(
+            lambda theta: objective.at(theta).value(),
+            start,
+            jac=lambda theta: objective.at(theta).gradient(),
+            hessp=lambda theta, v: curvature_of(objective.at(theta)) @ v,
+            method="trust-krylov",
+            options={"gtol": 1e-11, "maxiter": 1000},
+        )
     return objective.model.at(found.x)
 
 

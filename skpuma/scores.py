@@ -324,7 +324,8 @@ def group_effects(objective, solver, measures, members):
     Returns
     -------
     effects : ndarray (G, m)
-        In the units of C; nan where a group cannot be removed in one step.
+        In the units of C; nan where a group cannot be removed in one step, or where a
+        class would lose its last row of positive weight.
     leverage : ndarray (G,)
         Largest eigenvalue of ``H^-1 H_G``: at 1 the fit cannot do without the group.
     """
@@ -339,12 +340,23 @@ def group_effects(objective, solver, measures, members):
         found = [_without_group(objective, solver, one) for one in members[block]]
         h[block] = [leverage for _, leverage in found]
         gone = np.array([step is None for step, _ in found])
+        gone |= ~keeps_classes(objective, members[block])
         still = np.zeros(model.n_parameters)
         moves = np.stack([still if step is None else step for step, _ in found])
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
             effects[block, c] = mover(moves) - base
         effects[block][gone] = np.nan
     return effects, h
+
+
+def keeps_classes(objective, members):
+    """Whether every class of the fit keeps a row without each group: bool (G,)."""
+    if objective.model.classes is None or objective.y.ndim > 1:
+        return np.ones(len(members), dtype=bool)
+    y, used, k = objective.y, objective.weight > 0, len(objective.model.classes)
+    total = np.bincount(y[used], minlength=k)
+    lost = [np.bincount(y[one][used[one]], minlength=k) for one in members]
+    return np.array([((total == 0) | (part < total)).all() for part in lost])
 
 
 def group_leverage(objective, solver, index):

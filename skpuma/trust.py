@@ -66,12 +66,7 @@ def spread(effect, usable, count):
 
 def leaves_classes(objective, index):
     """Whether every class of the fit keeps a row when those of `index` go."""
-    if objective.model.classes is None or objective.y.ndim > 1:
-        return True
-    used = objective.weight > 0
-    left = used.copy()
-    left[index] = False
-    return len(np.unique(objective.y[left])) == len(np.unique(objective.y[used]))
+    return bool(scores.keeps_classes(objective, [np.atleast_1d(index)])[0])
 
 
 def _fold_measures(fold, table, test, criterion, names):

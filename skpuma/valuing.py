@@ -133,11 +133,15 @@ class Fold:
 
 
 def target_grid(objective):
-    """Quantiles of the targets, where psi is no affine function of them; else None."""
+    """Weighted quantiles of the targets, where psi is not affine in them; else None."""
     loss = objective.model.loss
     if loss.classification or loss.affine:
         return None
-    return np.quantile(objective.y[objective.weight > 0, 0], QUANTILES)
+    order = np.argsort(objective.y[:, 0], kind="stable")
+    share = np.cumsum(objective.weight[order]) / objective.weight.sum()
+    # Rounding may leave the last share below 1.
+    at = np.minimum(np.searchsorted(share, np.array(QUANTILES) - 1e-12), len(order) - 1)
+    return objective.y[order[at], 0]
 
 
 @dataclass(frozen=True)

@@ -540,7 +540,7 @@ ESTIMATORS = {
     ),
     "pipeline": (
         make_pipeline(StandardScaler(), RandomForestClassifier()),
-        "RandomForestClassifier is not supported.*Pipeline that ends",
+        "RandomForestClassifier is not supported.*Pipeline, a search",
     ),
     "early stopping": (
         MLPClassifier((3,), early_stopping=True, max_iter=5),

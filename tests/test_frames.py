@@ -1,21 +1,36 @@
 """Models inside pipelines, searches and target transformers."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    SGDClassifier,
+)
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
     RandomizedSearchCV,
 )
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 
-from skpuma import PumaPatcher, PumaValuator, supports
+from skpuma import (
+    NotDifferentiableError,
+    PumaPatcher,
+    PumaValuator,
+    StationarityWarning,
+    supports,
+)
 from skpuma.checks import check_model
 from skpuma.models import adapt, innermost
 from tests.contracts import problems
@@ -136,3 +151,42 @@ def test_categorical_columns_in_a_pipeline():
     np.testing.assert_allclose(
         patcher.predict_proba(X), refitted.predict_proba(inside), atol=1e-9
     )
+
+
+def test_a_search_that_keeps_no_model_is_refused():
+    search = GridSearchCV(LOGISTIC, {"C": [1.0]}, refit=False)
+    supported, reason = supports(search)
+    assert not supported and "refit=True" in reason
+    with pytest.raises(NotDifferentiableError, match="refit=True"):
+        PumaValuator(search).fit(problems.rows(), problems.classes(problems.rows(), 2))
+
+
+def test_a_search_is_judged_by_what_it_finds():
+    X = problems.rows(60)
+    y = problems.classes(X, 2)
+    # The default loss of the estimator inside is not supported, that of the grid is.
+    search = GridSearchCV(SGDClassifier(random_state=0), {"loss": ["log_loss"]}, cv=2)
+    assert supports(search) == (True, "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StationarityWarning)
+        valuator = PumaValuator(search, cv=2, random_state=0).fit(X, y)
+    assert valuator.psi_.shape == (60, 1)
+
+
+def test_supports_of_none_a_class_and_an_adapter_by_name():
+    assert supports(None) == (True, "")
+    assert supports(Ridge)[1] == "Ridge is a class; pass an estimator: Ridge()."
+    named = type(
+        "Own", (Ridge,), {"skpuma_adapter": "skpuma.models._linear:RidgeModel"}
+    )
+    assert supports(named()) == (True, "")
+
+
+def test_labels_as_a_sparse_indicator():
+    X, y = problems.rows(60), problems.TARGETS["multilabel"](problems.rows(60))
+    model = OneVsRestClassifier(LOGISTIC)
+    dense = PumaPatcher(model, delta=np.inf).fit(X, y).patch(X, y, remove=[0])
+    labels = sparse.csr_matrix(y)
+    patcher = PumaPatcher(model, delta=np.inf).fit(X, labels)
+    patcher.patch(X, labels, remove=[0])
+    np.testing.assert_allclose(patcher.predict_proba(X), dense.predict_proba(X))

@@ -475,6 +475,18 @@ def test_rows_of_groups_are_asked_by_label_or_mask():
         ask([True, False, True], grouping)
 
 
+def test_labels_that_are_booleans():
+    X, y, val = binary()
+    for group in (X[:, 3] > 0, (X[:, 3] > 0).astype(object)):
+        valuator = PumaValuator(TIGHT).fit(X, y, groups=group, **val)
+        worst = valuator.inspect(top=1, by="group").index
+        gone = group == worst[0]
+        for selection in (worst, list(worst), worst[0], gone.astype(bool)):
+            patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y)
+            patcher.patch(X, y, remove=selection, groups=group)
+            np.testing.assert_array_equal(patcher.row_weight_ == 0.0, gone)
+
+
 # -- patching --------------------------------------------------------------------------
 
 
@@ -497,6 +509,53 @@ def test_patch_of_groups_is_the_refit_without_them():
     patcher.unpatch().unpatch().unpatch()
     patcher.forget(X, y, "customer 7", groups=group)
     np.testing.assert_array_equal(patcher.row_weight_ == 0.0, group == "customer 7")
+
+
+def test_upweight_names_groups_too():
+    X, y, _ = binary()
+    group = customers()
+    code = np.unique(group, return_inverse=True)[1]
+    inside = group == "customer 7"
+    label = code[inside][0]
+    some = data.mask_of(N, np.flatnonzero(inside)[:1])
+    patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y)
+    for upweight, groups, extra in (
+        (["customer 7"], group, inside),
+        ("customer 7", group, inside),
+        ([label], code, inside),
+        ([float(label)], code.astype(float), inside),
+        (pd.Index([label]), code, inside),
+        (some, group, some),
+        (0.5 * some, group, 0.5 * some),
+        (0.5 * some, code.astype(float), 0.5 * some),
+    ):
+        patcher.patch(X, y, upweight=upweight, groups=groups)
+        np.testing.assert_allclose(patcher.row_weight_, 1.0 + extra)
+        patcher.unpatch()
+    for wrong in ([0], ["nobody"]):
+        with pytest.raises(KeyError, match="upweight has labels that are not in group"):
+            patcher.patch(X, y, upweight=wrong, groups=group)
+    with pytest.raises(ValueError, match="upweight has shape"):
+        patcher.patch(X, y, upweight=[1.0], groups=group)
+    with pytest.raises(ValueError, match="both in remove and in upweight"):
+        patcher.patch(X, y, "customer 7", upweight="customer 7", groups=group)
+
+
+def test_a_group_that_is_a_class_has_no_effect():
+    X, y, val = binary()
+    group = customers()
+    group[y == 1] = "all of them"
+    valuator = PumaValuator(TIGHT, effect="one_step").fit(X, y, groups=group, **val)
+    missing = np.isnan(valuator.group_effect_[:, 0])
+    assert valuator.groups_[missing].tolist() == ["all of them"]
+    weight = np.ones(N)
+    first, other = np.flatnonzero(y == 1)[[0, -1]]
+    weight[(y == 1) & (np.arange(N) != first)] = 0.0
+    group = customers()
+    group[other], group[first] = "customer 0", "last"
+    valuator.fit(X, y, weight, groups=group, **val)
+    missing = np.isnan(valuator.group_effect_[:, 0])
+    assert valuator.groups_[missing].tolist() == ["last"]
 
 
 def test_patch_of_a_frozen_estimator_by_group():

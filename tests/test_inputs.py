@@ -1,5 +1,6 @@
 """The tables that users have: mixed types, sparse, mapped, in single precision."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -227,6 +228,10 @@ def large(kind, folder):
     return X, y
 
 
+@pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT", "0") != "0",
+    reason="Plain Python takes minutes for so many rows.",
+)
 @pytest.mark.parametrize("what", ["fit", "patch", "patch with X_val"])
 @pytest.mark.parametrize("kind", ["memmap", "float32", "csr", "csr float32"])
 def test_rows_are_not_copied(kind, what, tmp_path):

@@ -47,14 +47,13 @@ def test_effects_and_patches_are_those_of_refits(page):
     Bump = page["Bump"]
     X, y = bump_data(3)
     X_val, y_val = bump_data(4)
-    keywords = {"curvature": "hessian", "damping": 0.0}
-    valuator = PumaValuator(Bump(), effect="one_step", **keywords)
+    valuator = PumaValuator(Bump(), effect="one_step")
     valuator.fit(X, y, X_val=X_val, y_val=y_val)
     check = valuator.check_influence(X, y, X_val=X_val, y_val=y_val)
     assert check.pearson[0] > 0.99
     assert 0.95 < check.slope[0] < 1.05
     removed = np.arange(len(X)) < 10
-    patcher = PumaPatcher(Bump(), delta=np.inf, reweight=False, steps=4, **keywords)
+    patcher = PumaPatcher(Bump(), delta=np.inf, reweight=False)
     patcher.fit(X, y).patch(X, y, remove=removed)
     refitted = Bump().fit(X[~removed], y[~removed]).predict(X)
     moved = np.abs(Bump().fit(X, y).predict(X) - refitted).max()

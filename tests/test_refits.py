@@ -26,13 +26,19 @@ from sklearn.linear_model import (
     SGDRegressor,
     TweedieRegressor,
 )
+from sklearn.metrics import mean_tweedie_deviance
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC, LinearSVR
 
 from skpuma import PumaPatcher, PumaValuator, refit
 from skpuma.models import adapt
 from skpuma.objective import Objective
-from skpuma.utils.errors import PatchWarning
+from skpuma.utils.errors import (
+    NotDifferentiableError,
+    PatchWarning,
+    StationarityWarning,
+)
 from tests.contracts import problems
 from tests.tight import fitted
 
@@ -233,7 +239,7 @@ def test_label_free_values_are_those_of_every_label(estimator, task):
     table = valuator.transform(X_val)
     assert table.shape == (60, len(names))
     if not (model.loss.affine or model.loss.classification):
-        median = np.full(60, np.median(y))
+        median = np.full(60, np.quantile(y, 0.5, method="inverted_cdf"))
         free = table[:, list(names).index(f"psi_{valuator.criterion_names_[0]}_q50")]
         np.testing.assert_allclose(free, valuator.valuate(X_val, median)[:, 0])
         return
@@ -243,3 +249,64 @@ def test_label_free_values_are_those_of_every_label(estimator, task):
     else:
         free = table[:, 0] + (table[:, 1:] * model.targets(y_val)).sum(axis=1)
     np.testing.assert_allclose(free, valuator.valuate(X_val, y_val)[:, 0], atol=1e-9)
+
+
+def test_an_intercept_that_enters_the_active_set_is_told():
+    rng = np.random.default_rng(40)
+    X = rng.standard_normal((120, 4))
+    y = (X @ rng.standard_normal(4) + rng.logistic(size=120) > 0).astype(int)
+    removed = rng.choice(120, 15, replace=False)
+    keep = np.setdiff1d(np.arange(120), removed)
+    model = LogisticRegression(solver="liblinear", C=0.3, **l1(1), **EXACT)
+    assert clone(model).fit(X, y).intercept_ == 0
+    assert clone(model).fit(X[keep], y[keep]).intercept_ != 0
+    patcher = PumaPatcher(model, delta=np.inf, reweight=False).fit(X, y)
+    with pytest.warns(PatchWarning, match="1 would enter"):
+        patcher.patch(X, y, remove=removed)
+
+
+def test_a_penalty_that_leaves_no_parameter_is_refused():
+    (X, y), _ = design("regression", 60)
+    patcher = PumaPatcher(Lasso(1e3, fit_intercept=False))
+    with pytest.raises(NotDifferentiableError, match="every parameter to zero.*weaker"):
+        patcher.fit(X, y)
+
+
+def test_an_optimum_that_is_not_unique_is_told():
+    X, y = problems.rows(12, 20), problems.numbers(problems.rows(12, 20))
+    patcher = PumaPatcher(LinearRegression(), delta=np.inf, reweight=False).fit(X, y)
+    with pytest.warns(StationarityWarning, match="not unique.*penalty"):
+        patcher.patch(X, y, remove=[0])
+
+
+def test_a_fit_that_stopped_far_from_its_optimum_is_told():
+    (X, y), _ = design("binary", 200)
+    loose = SGDClassifier("log_loss", alpha=1e-4, random_state=0).fit(X, y)
+    patcher = PumaPatcher(FrozenEstimator(loose), delta=np.inf)
+    with pytest.warns(StationarityWarning, match="solver stopped early.*smaller tol"):
+        patcher.patch(X, y, remove=[0])
+
+
+def test_the_loss_of_a_deviance_model_is_half_its_deviance():
+    for estimator, task in (
+        (PoissonRegressor(), "counts"),
+        (TweedieRegressor(power=1.5), "counts"),
+        (GammaRegressor(), "positive"),
+    ):
+        (X, y), _ = design(task, 200)
+        power = getattr(estimator, "power", {"counts": 1, "positive": 2}[task])
+        fit = estimator.fit(X, y)
+        expected = 0.5 * mean_tweedie_deviance(y, fit.predict(X), power=power)
+        assert cost(fit, X, y) == pytest.approx(expected, rel=1e-10)
+
+
+def test_refits_of_a_network_start_where_it_is():
+    (X, y), (X_val, y_val) = design("binary", 200)
+    fixed = {"tol": 1e-12, "max_iter": 5000, "max_fun": 100_000, "random_state": 0}
+    network = MLPClassifier((4,), "tanh", solver="lbfgs", alpha=2.0, **fixed).fit(X, y)
+    keywords = {"curvature": "hessian", "damping": 0.0, "effect": "one_step"}
+    valuator = PumaValuator(FrozenEstimator(network), **keywords)
+    valuator.fit(X, y, X_val=X_val, y_val=y_val)
+    check = valuator.check_influence(X, y, X_val=X_val, y_val=y_val, n_rows=10)
+    assert check.pearson[0] > 0.98
+    assert 0.8 < check.slope[0] < 1.25

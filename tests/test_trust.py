@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skpuma import PumaValuator, tradeoffs, trust
-from skpuma.criteria import BrierScore, CalibrationError, LogLoss
+from skpuma.criteria import BrierScore, CalibrationError, FunctionCriterion, LogLoss
 from tests import data
 from tests.contracts import problems
 
@@ -241,8 +241,8 @@ def test_intervals_narrow_as_the_level_falls():
     [
         ({"n_bootstrap": 1}, ValueError, "n_bootstrap must be >= 2"),
         ({"n_bootstrap": 2.5}, TypeError, "n_bootstrap must be an int"),
-        ({"level": 0.0}, ValueError, "level must be > 0"),
-        ({"level": 1.0}, ValueError, "without bounds"),
+        ({"level": 0.0}, ValueError, "not between 0 and 1"),
+        ({"level": 1.0}, ValueError, "not between 0 and 1"),
         ({"level": "high"}, TypeError, "level must be a number"),
         ({"X": 0.0}, ValueError, "not those of the fit"),
         ({"sample_weight": np.full(N, 2.0)}, ValueError, "not those of the fit"),
@@ -283,10 +283,11 @@ def test_conflicts_help_one_criterion_and_hurt_another(effect):
     valuator = several(effect=effect)
     names, effects = valuator.criterion_names_, valuator.removal_effect_
     frame = valuator.conflicts()
+    columns = [f"scaled_effect_{name}" for name in names]
     assert list(frame.columns) == [
         "position",
         "weight",
-        *names,
+        *columns,
         "conflict",
         "helps",
         "hurts",
@@ -297,7 +298,7 @@ def test_conflicts_help_one_criterion_and_hurt_another(effect):
     centre = np.median(effects, axis=0)
     spread = 1.4826 * np.median(np.abs(effects - centre), axis=0)
     scaled = (effects / spread)[frame["position"]]
-    np.testing.assert_allclose(frame[names], scaled, rtol=1e-12)
+    np.testing.assert_allclose(frame[columns], scaled, rtol=1e-12)
     for (_, row), values in zip(frame.iterrows(), scaled, strict=True):
         helps = [name for name, v in zip(names, values, strict=True) if v > 0]
         hurts = [name for name, v in zip(names, values, strict=True) if v < 0]
@@ -309,6 +310,18 @@ def test_conflicts_help_one_criterion_and_hurt_another(effect):
     assert len(valuator.conflicts(top=3)) == 3
     top = valuator.conflicts(top=1)
     assert top["helps"].item() and top["hurts"].item()
+
+
+def test_no_name_of_a_criterion_overwrites_a_column():
+    X, y, val = binary()
+    criteria = [
+        FunctionCriterion(lambda y, raw: np.logaddexp(0, raw[:, 0]), name="weight"),
+        FunctionCriterion(lambda y, raw: np.tanh(raw[:, 0]), name="helps"),
+    ]
+    frame = PumaValuator(TIGHT, criteria).fit(X, y, **val).conflicts()
+    assert (frame["weight"] == 1.0).all()
+    assert frame["scaled_effect_weight"].std() > 0
+    assert set(frame["helps"]) <= {"", "weight", "helps", "weight, helps"}
 
 
 def test_the_spread_is_robust():

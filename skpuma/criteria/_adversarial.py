@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from skpuma.criteria._losses import TrainingLoss
+from skpuma.utils._validation import check_number
 
 
 class AdversarialLoss(TrainingLoss):
@@ -45,8 +46,7 @@ class AdversarialLoss(TrainingLoss):
 
     def __init__(self, epsilon=0.1, by=None):
         super().__init__(by)
-        if not 0.0 <= epsilon < np.inf:
-            raise ValueError(f"epsilon={epsilon!r} must be finite and not negative.")
+        check_number(epsilon, "epsilon", low=0.0)
         self.epsilon = epsilon
 
     def for_loss(self, loss):

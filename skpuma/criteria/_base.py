@@ -172,6 +172,12 @@ def title(criterion):
     return name or type(criterion).__name__
 
 
+def enclosed(criterion):
+    """The same, so that a slice or a factor can be written next to it."""
+    name = title(criterion)
+    return f"({name})" if getattr(criterion, "is_sum", False) else name
+
+
 @dataclass(frozen=True)
 class Measure:
     """One criterion on one set of rows: a function of the model alone.
@@ -279,7 +285,7 @@ def measures_of(criteria, model, X, y, weight, groups=None):
         bounded = bool(getattr(criterion, "bounded", False))
         for label, part, mask in _parts(criterion, by, model, y, groups, weight):
             measure = Measure(
-                f"{name}[{label}]" if label else name,
+                f"{enclosed(criterion)}[{label}]" if label else name,
                 part,
                 X if mask is None else X[mask],
                 y if mask is None else y[mask],

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skpuma.criteria._base import BaseCriterion, weights_of
+from skpuma.utils._validation import check_number, check_whole
 
 
 class _Calibration(BaseCriterion):
@@ -56,8 +57,8 @@ class CalibrationError(_Calibration):
         super().__init__(by)
         if binning not in ("soft", "fixed"):
             raise ValueError(f"binning={binning!r} is neither 'soft' nor 'fixed'.")
-        if n_bins < 1 or not temperature > 0:
-            raise ValueError("n_bins must be at least 1 and temperature positive.")
+        check_whole(n_bins, "n_bins", low=1)
+        check_number(temperature, "temperature", low=0.0, strict_low=True)
         self.n_bins = n_bins
         self.binning = binning
         self.temperature = temperature
@@ -129,8 +130,7 @@ class MMCE(_Calibration):
     def __init__(self, width=0.4, by=None):
         super().__init__(by)
         # exp(1 / width) must be a number.
-        if not 0.002 <= width < np.inf:
-            raise ValueError(f"width={width!r} is not between 0.002 and infinity.")
+        check_number(width, "width", low=0.002)
         self.width = width
 
     def _sums(self, confidence, a):

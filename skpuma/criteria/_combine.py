@@ -8,7 +8,13 @@ from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 
 from skpuma import rows
-from skpuma.criteria._base import TASKS, BaseCriterion, criterion_of, title
+from skpuma.criteria._base import (
+    TASKS,
+    BaseCriterion,
+    criterion_of,
+    enclosed,
+    title,
+)
 
 
 def _member(one, owner):
@@ -140,6 +146,18 @@ class _Restricted:
         return replace(self, part=_of_class(self.part, position))
 
 
+def _names(parts, encloses):
+    """Names of parts; those of one name are told apart by their parameters."""
+    names = [enclosed(part) if encloses else title(part) for part in parts]
+    out = []
+    for part, name in zip(parts, names, strict=True):
+        text = " ".join(repr(part).split())
+        # Not the repr of an own object: it holds an address, which processes lack.
+        plain = isinstance(part, BaseCriterion) and " at 0x" not in text
+        out.append(text if names.count(name) > 1 and plain else name)
+    return out
+
+
 def _for_loss(part, loss):
     return part.for_loss(loss) if hasattr(part, "for_loss") else part
 
@@ -152,14 +170,14 @@ def _against(part, group):
     """What ``by="group"`` means to a part."""
     if getattr(part, "needs_groups", False):
         return part.against(group)
-    return _Restricted(part, f"{title(part)}[group={group}]", group=group)
+    return _Restricted(part, f"{enclosed(part)}[group={group}]", group=group)
 
 
 def _of_class(part, position):
     """What ``by="class"`` means to a part."""
     if hasattr(part, "of_class"):
         return part.of_class(position)
-    return _Restricted(part, f"{title(part)}[class #{position}]", code=position)
+    return _Restricted(part, f"{enclosed(part)}[class #{position}]", code=position)
 
 
 class _Combination(BaseCriterion):
@@ -168,6 +186,9 @@ class _Combination(BaseCriterion):
     Rows that some part replaces by its `inputs` are stacked: one block that all other
     parts share, and a block (or several) for every part that has `inputs`.
     """
+
+    # Whether sums among the parts are written in parentheses.
+    encloses = True
 
     def __init__(self, by=None):
         super().__init__(by)
@@ -216,7 +237,7 @@ class _Combination(BaseCriterion):
         # The parts come first: their messages say which of them does not fit.
         other = self._with([_for_loss(part, loss) for part in self._parts])
         other.loss = loss
-        other.name = other._title([title(part) for part in other._bound])
+        other.name = other._title(_names(other._bound, other.encloses))
         return other
 
     def for_classes(self, classes):
@@ -470,6 +491,11 @@ class WeightedSum(_Combination):
         # delta="auto" is 0.01 for probabilities, and a multiple of one is none.
         return super().bounded and self._weights().max() <= 1.0
 
+    @property
+    def is_sum(self):
+        """Whether its name is that of a sum."""
+        return len(self.criteria) > 1 or self._weights()[0] != 1.0
+
     def _title(self, names):
         factors = ["" if w == 1.0 else f"{w:g} " for w in self._weights()]
         return " + ".join(w + name for w, name in zip(factors, names, strict=True))
@@ -503,6 +529,7 @@ class Maximum(_Combination):
     """
 
     name = "maximum"
+    encloses = False
 
     def __init__(self, criteria, by=None):
         super().__init__(by)

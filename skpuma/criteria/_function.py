@@ -5,6 +5,7 @@ from inspect import signature
 import numpy as np
 
 from skpuma.criteria._base import TASKS, BaseCriterion, title, weights_of
+from skpuma.utils.errors import PatchWarning, warn
 
 # Central differences at this step are good to about its square.
 STEP = np.finfo(float).eps ** (1 / 3)
@@ -20,17 +21,20 @@ class FunctionCriterion(BaseCriterion):
     Parameters
     ----------
     function : callable
-        Of the coded targets y (class positions (n,), or floats (n, k)) and the raw
-        outputs (n, k), which it must not write into. It returns either the cost of
-        every row (n,), of which the weighted mean is taken, or one number for all
-        rows. In the second case it sees weights only if it has an argument
-        ``sample_weight``; otherwise rows of weight 0 are left out, and other uneven
-        weights are refused. Lower is better.
+        Of copies of the coded targets y and the raw outputs (n, k). y: class positions
+        (n,), the values (n,) of a regressor with one output, or floats (n, k); so for
+        one output ``(y - raw[:, 0]) ** 2``. It returns either the cost of every row
+        (n,), of which the weighted mean is taken, or one number for all rows. In the
+        second case it sees weights only if it has an argument ``sample_weight``;
+        otherwise rows of weight 0 are left out, and other uneven weights are refused.
+        Lower is better.
     gradient : callable, default None
         ``gradient(y, raw)`` (n, k): the derivative of every row's cost in its raw
         outputs, or that of the one number; with an argument ``sample_weight`` if the
         function has it. None: central differences, which take 2 k evaluations for costs
-        of rows, and 2 n k for one number (refused beyond n k = 5000).
+        of rows, and 2 n k for one number (refused beyond n k = 5000). They are zero for
+        a step function, such as the error rate: costs that are bool or int are refused
+        without a gradient; ``criterion="margin"`` is a smooth error rate.
     name : str, default None
         How reports call it; None: the name of the function.
     bounded : bool, default False
@@ -115,8 +119,8 @@ class FunctionCriterion(BaseCriterion):
             If it is neither, or one number for rows with weights that it cannot see.
         """
         takes = _takes_weights(self.function)
-        keywords = {"sample_weight": weight} if takes else {}
-        cost = np.asarray(self.function(y, z, **keywords), dtype=np.float64)
+        returned = self._called(self.function, z, y, weight)
+        cost = _numbers(returned, title(self))
         if cost.shape == (len(z),) and takes:
             raise ValueError(
                 f"{title(self)} has an argument sample_weight, so it must return one "
@@ -125,7 +129,9 @@ class FunctionCriterion(BaseCriterion):
         if cost.shape not in ((), (len(z),)):
             raise ValueError(
                 f"{title(self)} returned shape {cost.shape} for {len(z)} rows: it "
-                f"must return one cost per row, ({len(z)},), or one number."
+                f"must return one cost per row, ({len(z)},), or one number. It was "
+                f"handed y of shape {self._targets(y).shape} and raw of shape "
+                f"{z.shape}."
             )
         if cost.ndim == 0 and not takes and np.ptp(weight) > 1e-12 * weight.max():
             raise ValueError(
@@ -133,6 +139,31 @@ class FunctionCriterion(BaseCriterion):
                 "rows: return one cost per row, or add an argument sample_weight."
             )
         return cost
+
+    def _targets(self, y):
+        """y as the function sees it: (n,) for a regressor with one output."""
+        single = self.loss is not None and self.loss.task == "regression"
+        return y[:, 0] if single and y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _called(self, function, z, y, weight):
+        """What a function of the user's returns; it may write into what it is given."""
+        keywords = {"sample_weight": weight.copy()} if _takes_weights(function) else {}
+        return function(self._targets(y).copy(), z.copy(), **keywords)
+
+    def _check_slopes(self, z, y, weight, cost):
+        """Refuse costs that have no differences to learn from."""
+        name = title(self)
+        if not np.isfinite(cost).all():
+            _refuse_nonfinite(name, "", cost)
+        if self.gradient is not None:
+            return
+        if np.asarray(self._called(self.function, z, y, weight)).dtype.kind in "biu":
+            raise ValueError(
+                f"{name} returned costs that are bool or int: a step function, such as "
+                "the error rate, has no slope, so that psi would be zero. Use "
+                "criterion='margin' (a smooth error rate), a smooth function, or "
+                f"FunctionCriterion({name}, gradient=...)."
+            )
 
     def value(self, z, y, *, sample_weight=None, groups=None):
         weight = weights_of(z, sample_weight)
@@ -146,19 +177,30 @@ class FunctionCriterion(BaseCriterion):
         out = np.zeros_like(z)
         z, y, weight = z[keep], y[keep], weight[keep]
         cost = self._costs(z, y, weight)
+        self._check_slopes(z, y, weight, cost)
         if self.gradient is not None:
             slopes = self._given_slopes(z, y, weight)
         elif cost.ndim == 1:
             slopes = self._slopes_of_rows(z, y, weight, cost)
         else:
             slopes = self._slopes_of_number(z, y, weight)
+        if not np.isfinite(slopes).all():
+            what = "differences" if self.gradient is None else "gradient"
+            _refuse_nonfinite(title(self), f"{what} of ", slopes)
+        if self.gradient is None and not slopes.any():
+            warn(
+                f"{title(self)} does not change with small changes of any raw output, "
+                "so that its psi is zero. If it is a step function, such as the error "
+                "rate, use criterion='margin' (a smooth error rate), a smooth function "
+                f"or FunctionCriterion({title(self)}, gradient=...).",
+                PatchWarning,
+            )
         out[keep] = slopes * (weight / weight.sum())[:, None] if cost.ndim else slopes
         return out
 
     def _given_slopes(self, z, y, weight):
-        takes = _takes_weights(self.gradient)
-        keywords = {"sample_weight": weight} if takes else {}
-        slopes = np.asarray(self.gradient(y, z, **keywords), dtype=np.float64)
+        returned = self._called(self.gradient, z, y, weight)
+        slopes = _numbers(returned, f"gradient of {title(self)}")
         if slopes.shape != z.shape:
             raise ValueError(
                 f"gradient of {title(self)} returned shape {slopes.shape}; it must "
@@ -174,8 +216,9 @@ class FunctionCriterion(BaseCriterion):
             if not np.allclose(alone, cost[:half], rtol=1e-8, equal_nan=True):
                 raise ValueError(
                     f"{title(self)} returns one cost per row, but the cost of a row "
-                    "changes with the other rows: return one number instead, or wrap "
-                    "it as FunctionCriterion(function, gradient=...)."
+                    "changes with the other rows. If it is divided by len(y): leave "
+                    "that out, skpuma takes the weighted mean. Otherwise return one "
+                    "number, or wrap it as FunctionCriterion(function, gradient=...)."
                 )
         slopes = np.empty_like(z)
         for a in range(z.shape[1]):
@@ -204,6 +247,35 @@ class FunctionCriterion(BaseCriterion):
             rise = self._costs(plus, y, weight) - self._costs(minus, y, weight)
             slopes[position] = rise / (plus[position] - minus[position])
         return slopes
+
+
+def _numbers(returned, name):
+    """What a function returned, as floats.
+
+    Raises
+    ------
+    TypeError
+        If it is None, or anything else that is no number.
+    """
+    try:
+        if returned is not None:
+            return np.asarray(returned, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(
+        f"{name} returned {repr(returned)[:60]}: it must return numbers"
+        + (" (is a return statement missing?)." if returned is None else ".")
+    )
+
+
+def _refuse_nonfinite(name, what, values):
+    bad = np.flatnonzero(~np.isfinite(values))
+    found = np.unique(np.ravel(values)[bad]).tolist()
+    raise ValueError(
+        f"{what}{name} returned {found} ({len(bad)} of {np.size(values)} numbers): "
+        "they must be finite for all raw outputs of the model. A logarithm of 0 or a "
+        "division by 0 may be behind it."
+    )
 
 
 def _takes_weights(function):

@@ -5,6 +5,7 @@ import numpy as np
 from skpuma.criteria._base import TASKS, BaseCriterion, weights_of
 from skpuma.losses._binary_log import BinaryLogLoss
 from skpuma.losses._multinomial_log import MultinomialLogLoss
+from skpuma.utils._validation import check_number
 
 # What scikit-learn's log_loss clips probabilities at.
 TINY = np.finfo(float).eps
@@ -177,7 +178,7 @@ class PinballLoss(BaseCriterion):
 
     def __init__(self, quantile=0.5, by=None):
         super().__init__(by)
-        if not 0.0 < quantile < 1.0:
+        if not 0.0 < check_number(quantile, "quantile") < 1.0:
             raise ValueError(f"quantile={quantile!r} is not between 0 and 1.")
         self.quantile = quantile
 

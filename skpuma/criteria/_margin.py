@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import expit
 
 from skpuma.criteria._base import BaseCriterion, weights_of
+from skpuma.utils._validation import check_number
 
 
 class MarginLoss(BaseCriterion):
@@ -34,8 +35,7 @@ class MarginLoss(BaseCriterion):
 
     def __init__(self, temperature=1.0, by=None):
         super().__init__(by)
-        if not 0.0 < temperature < np.inf:
-            raise ValueError(f"temperature={temperature!r} must be positive.")
+        check_number(temperature, "temperature", low=0.0, strict_low=True)
         self.temperature = temperature
 
     def _margin(self, z, y):

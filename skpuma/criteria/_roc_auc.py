@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import expit
 
 from skpuma.criteria._base import BaseCriterion, weights_of
+from skpuma.utils._validation import check_number
 
 # 256 x 2048 pairs are 4 MB.
 BLOCK = (256, 2048)
@@ -45,8 +46,7 @@ class RocAucLoss(BaseCriterion):
 
     def __init__(self, temperature=0.1, by=None):
         super().__init__(by)
-        if not 0.0 < temperature < np.inf:
-            raise ValueError(f"temperature={temperature!r} must be positive.")
+        check_number(temperature, "temperature", low=0.0, strict_low=True)
         self.temperature = temperature
         self._class = None
 

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from skpuma.criteria._base import TASKS, BaseCriterion, weights_of
+from skpuma.utils._validation import check_number
 
 
 class WorstGroupLoss(BaseCriterion):
@@ -45,8 +46,8 @@ class WorstGroupLoss(BaseCriterion):
 
     def __init__(self, temperature=None, by=None):
         super().__init__(by)
-        if temperature is not None and not 0.0 < temperature < np.inf:
-            raise ValueError(f"temperature={temperature!r} is neither None nor > 0.")
+        if temperature is not None:
+            check_number(temperature, "temperature", low=0.0, strict_low=True)
         self.temperature = temperature
         self._against = None
 

@@ -20,15 +20,14 @@ def curvature_of(objective, kind="auto", damping=0.0):
     objective : Objective
         Its weights must not be negative.
     kind : {"auto", "hessian", "gauss_newton", "fisher"}
-        "auto" is the exact Hessian for models linear in their parameters and
-        Gauss-Newton for the others.
+        "auto" is Gauss-Newton for networks and the exact Hessian for other models.
     damping : float
         Added to the diagonal.
     """
     from skpuma.utils._registry import load
 
     if kind == "auto":
-        kind = "hessian" if objective.model.convex else "gauss_newton"
+        kind = objective.model.curvature
     if kind not in CURVATURES:
         raise ValueError(
             f"Unknown curvature {kind!r}; choose 'auto' or one of {sorted(CURVATURES)}."

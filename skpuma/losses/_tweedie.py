@@ -1,6 +1,7 @@
-"""Half the Tweedie deviance with a log link, without the terms of y alone."""
+"""Half the Tweedie deviance with a log link."""
 
 import numpy as np
+from scipy.special import xlogy
 
 from skpuma.losses._base import BaseLoss, diagonal, mean_scale
 
@@ -26,13 +27,16 @@ class TweedieLoss(BaseLoss):
         self.power = float(power)
 
     def value(self, z, y):
+        # With the terms of y alone, so that 0 is a perfect fit.
         p = self.power
         if p == 1.0:
-            return (np.exp(z) - y * z).sum(axis=1)
+            return (np.exp(z) - y * z + xlogy(y, y) - y).sum(axis=1)
         if p == 2.0:
-            return (z + y * np.exp(-z)).sum(axis=1)
+            with np.errstate(divide="ignore"):
+                return (z + y * np.exp(-z) - np.log(y) - 1.0).sum(axis=1)
         both = np.exp((2 - p) * z) / (2 - p) - y * np.exp((1 - p) * z) / (1 - p)
-        return both.sum(axis=1)
+        alone = np.maximum(y, 0.0) ** (2 - p) / ((1 - p) * (2 - p))
+        return (both + alone).sum(axis=1)
 
     def gradient(self, z, y):
         p = self.power

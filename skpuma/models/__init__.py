@@ -92,7 +92,7 @@ def find_adapter(estimator):
         )
     own = getattr(type(estimator), "skpuma_adapter", None)
     if own is not None:
-        return own
+        return load(own) if isinstance(own, str) else own
     found = _look_up(MODELS, estimator)
     if found is not None:
         return load(found)
@@ -103,9 +103,9 @@ def find_adapter(estimator):
     supported = ", ".join(sorted(key.partition(".")[2] for key in MODELS))
     raise NotDifferentiableError(
         f"{name} is not supported: skpuma needs a model whose raw outputs are "
-        f"differentiable in its parameters. Supported are {supported}, and a Pipeline "
-        "that ends in one of them. Name an adapter of your own by the class attribute "
-        "skpuma_adapter (see skpuma.models.BaseModel)."
+        f"differentiable in its parameters. Supported are {supported}, and a Pipeline, "
+        "a search or a TransformedTargetRegressor around one of them. Name an adapter "
+        "of your own by the class attribute skpuma_adapter (skpuma.models.BaseModel)."
     )
 
 
@@ -146,8 +146,16 @@ def check_supported(estimator):
     ------
     NotDifferentiableError
     """
+    outer = estimator
+    while (frame := frame_of(outer)) is not None:
+        reason = frame.refusal(outer)
+        if reason is not None:
+            raise NotDifferentiableError(reason)
+        if frame.open(outer):
+            return  # what it will end with is known after its fit
+        outer = frame.inside(outer)
     inner = innermost(estimator)
-    if isinstance(inner, BaseModel):
+    if inner is None or isinstance(inner, BaseModel):
         return
     reason = find_adapter(inner).refusal(inner)
     if reason is not None:

@@ -9,6 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -48,10 +49,17 @@ class BaseModel(ABC):
         Class labels in the order of the coded targets.
     sparse : bool
         Whether CSR rows are supported.
+    curvature : str
+        What ``curvature="auto"`` means.
+    relative_damping : float
+        What ``damping="auto"`` adds to the diagonal, relative to the mean eigenvalue; 0
+        is none unless the curvature is singular.
     """
 
     kind = "sum"
     convex = False
+    curvature = "hessian"
+    relative_damping = 0.0
     sparse = False
     classes = None
 
@@ -63,7 +71,13 @@ class BaseModel(ABC):
         self.estimator = estimator
         self.frames = ()
         self._layout()
-        self.theta = np.concatenate([np.ravel(a) for a in self._read()]).astype(float)
+        arrays = [np.ravel(a) for a in self._read()]
+        if not sum(array.size for array in arrays):
+            raise NotDifferentiableError(
+                f"{type(self).__name__}._read() returned no parameters of "
+                f"{type(estimator).__name__}."
+            )
+        self.theta = np.concatenate(arrays).astype(float)
 
     @classmethod
     def refusal(cls, estimator):
@@ -180,7 +194,7 @@ class BaseModel(ABC):
             raise ValueError("y is None: pass the targets of the rows.")
         for frame in self.frames:
             y = frame.targets(y)
-        y = np.asarray(y)
+        y = y.toarray() if sparse.issparse(y) else np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if self.classes is None:

@@ -31,6 +31,16 @@ class Frame:
         return getattr(outer, cls.parameter) if inner is None else inner
 
     @classmethod
+    def refusal(cls, outer):
+        """Why this estimator cannot be supported whatever it holds, or None."""
+        return None
+
+    @classmethod
+    def open(cls, outer):
+        """Whether the fit may still choose another estimator than the one inside."""
+        return False
+
+    @classmethod
     def step(cls, outer):
         """Name under which the estimator inside takes metadata, or an empty one."""
         return ""
@@ -69,6 +79,19 @@ class SearchFrame(Frame):
     """A hyperparameter search: the model is its ``best_estimator_``."""
 
     fitted = "best_estimator_"
+
+    @classmethod
+    def refusal(cls, outer):
+        if outer.refit is not False:
+            return None
+        return (
+            f"{type(outer).__name__}(refit=False) keeps no best_estimator_: use "
+            "refit=True."
+        )
+
+    @classmethod
+    def open(cls, outer):
+        return getattr(outer, cls.fitted, None) is None
 
 
 class TargetFrame(Frame):

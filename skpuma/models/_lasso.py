@@ -6,6 +6,7 @@ from sklearn.linear_model import ElasticNet
 from skpuma import rows
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._linear import LinearModel
+from skpuma.utils.errors import NotDifferentiableError
 
 # An inactive coefficient enters where its gradient exceeds the L1 penalty by this.
 ACTIVE_TOLERANCE = 1e-3
@@ -34,6 +35,17 @@ class SparseCoefficients:
         coef, intercept = self.split(self.theta)
         return self.join(on_coef * np.sign(coef), on_intercept * np.sign(intercept))
 
+    def _layout(self):
+        super()._layout()
+        if self.free_coef is not None and not (
+            self.free_coef.any() or self.free_intercept.any()
+        ):
+            raise NotDifferentiableError(
+                f"The L1 penalty of {type(self.estimator).__name__} set every "
+                "parameter to zero: there is nothing to value or to patch. Use a "
+                "weaker penalty (a larger C, a smaller alpha)."
+            )
+
     def caveat(self, objective):
         if self.free_coef is None:
             return None
@@ -42,9 +54,12 @@ class SparseCoefficients:
         leave = np.count_nonzero((model.theta * record.tilt)[penalised] < 0)
         u = objective.weight[:, None] * objective.residual / record.total_weight
         gradient = rows.column_sums(objective.X, u).T
-        limit = self._l1(record.total_weight)[0] * objective.penalty_scale
-        outside = np.abs(gradient[~self.free_coef]) > limit * (1 + ACTIVE_TOLERANCE)
-        enter = np.count_nonzero(outside)
+        on_coef, on_intercept = self._l1(record.total_weight)
+        slack = objective.penalty_scale * (1 + ACTIVE_TOLERANCE)
+        enter = np.count_nonzero(np.abs(gradient[~self.free_coef]) > on_coef * slack)
+        if self._fits_intercept:
+            bound = np.abs(u.sum(axis=0))[~self.free_intercept]
+            enter += np.count_nonzero(bound > on_intercept * slack)
         if not (leave or enter):
             return None
         return (

@@ -47,7 +47,11 @@ class LinearModel(BaseModel):
         return None
 
     def _free_intercept(self, intercept):
-        return np.full(len(intercept), bool(self.estimator.fit_intercept))
+        return np.full(len(intercept), self._fits_intercept)
+
+    @property
+    def _fits_intercept(self):
+        return bool(getattr(self.estimator, "fit_intercept", True))
 
     def _read(self):
         coef, intercept = self._arrays(self.estimator)
@@ -61,7 +65,7 @@ class LinearModel(BaseModel):
         """Put coefficients (k, d) and intercepts (k,) into an estimator."""
         old = np.asarray(estimator.coef_)
         estimator.coef_ = coef.reshape(old.shape).astype(old.dtype)
-        if self.estimator.fit_intercept:
+        if self._fits_intercept:
             old = np.asarray(estimator.intercept_)
             new = intercept.reshape(old.shape).astype(old.dtype)
             is_array = isinstance(estimator.intercept_, np.ndarray)

@@ -103,7 +103,8 @@ class LinearSVCModel(OneVsRest, LinearSVRModel):
         if estimator.penalty != "l2" or estimator.multi_class != "ovr":
             return (
                 "LinearSVC is supported with penalty='l2' and multi_class='ovr', not "
-                f"with {estimator.penalty!r} and {estimator.multi_class!r}."
+                f"with {estimator.penalty!r} and {estimator.multi_class!r}. For a "
+                "sparse model use LogisticRegression with an L1 penalty."
             )
         return None
 

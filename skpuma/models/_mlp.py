@@ -3,6 +3,8 @@
 ``theta = [W_1.ravel(), b_1, W_2.ravel(), b_2, ...]`` with W_l (fan_in, fan_out).
 """
 
+import copy
+
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
@@ -96,6 +98,13 @@ class MLPModel(BaseModel):
     ``alpha_eff = alpha * mean(1 / batch size)`` per unit of mean loss (kind "mean").
     """
 
+    # The exact Hessian of a network is indefinite away from a minimum. Damping:
+    # precision of the 100 lowest psi of the ECE among 100 flipped labels (two moons) is
+    # 0.76, 0.80, 0.83, 0.85, 0.86 for a relative damping of 1e-4, 1e-3, 1e-2, 1e-1, 1;
+    # more of it also blurs what a patch can reach.
+    curvature = "gauss_newton"
+    relative_damping = 1e-1
+
     @classmethod
     def refusal(cls, estimator):
         if estimator.early_stopping:
@@ -119,6 +128,13 @@ class MLPModel(BaseModel):
             self.loss = MultilabelLoss(self.loss)
             return
         self.classes = estimator.classes_
+
+    def referee(self):
+        # From where the network is: a cold start would end in another optimum.
+        warm = copy.deepcopy(self.estimator).set_params(warm_start=True)
+        if warm.solver != "lbfgs":
+            return warm
+        return warm.set_params(tol=1e-12, max_iter=5000, max_fun=100_000)
 
     def _read(self):
         for coef, intercept in zip(

@@ -17,11 +17,10 @@ def forgotten(objective, removed, theta):
     if loss.classification:
         p = loss.predict(marked.raw)
         return float(np.average(p[np.arange(len(p)), marked.y], weights=weight))
-    rest = objective.at(theta).subset(~removed)
+    moved = objective.at(theta)
+    square = np.square(loss.predict(moved.raw) - moved.y).sum(axis=1)
     error = [
-        np.average(
-            np.square(loss.predict(part.raw) - part.y).sum(axis=1), weights=part_weight
-        )
-        for part, part_weight in ((marked, weight), (rest, rest.weight))
+        np.average(square[removed], weights=weight),
+        np.average(square[~removed], weights=objective.weight[~removed]),
     ]
     return float(error[0] / max(error[1], np.finfo(float).tiny))

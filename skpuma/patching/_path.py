@@ -448,12 +448,12 @@ class Path:
 
 
 def default_curvature_rows(model, n):
-    """Rows for the curvature of a path: all for convex models, a sample for networks.
+    """Rows for the curvature of a path: a sample for networks, all for other models.
 
     The right-hand side uses every row; only the metric is sampled, as large as a direct
     solver handles.
     """
-    if model.convex:
+    if model.relative_damping == 0.0:
         return None
     if model.n_parameters <= EXPLICIT_LIMIT:
         return min(n, NETWORK_CURVATURE_ROWS)

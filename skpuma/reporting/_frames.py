@@ -45,7 +45,7 @@ def interval_frame(units, names, psi, rank, intervals, weight):
 
 def conflict_frame(units, names, scaled, strength):
     """Scaled removal effects and what they help and hurt, the strongest first."""
-    data = {name: scaled[:, c] for c, name in enumerate(names)}
+    data = {f"scaled_effect_{name}": scaled[:, c] for c, name in enumerate(names)}
     data["conflict"] = strength
     data["helps"] = _named(scaled > 0, names)
     data["hurts"] = _named(scaled < 0, names)

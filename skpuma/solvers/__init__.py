@@ -2,6 +2,7 @@
 
 from skpuma.solvers._auto import EXPLICIT_LIMIT, WOODBURY_LIMIT, factor
 from skpuma.solvers._base import BaseSolver, Solution
+from skpuma.utils._registry import load
 
 SOLVERS = {
     "cg": "skpuma.solvers._cg:CG",
@@ -12,10 +13,23 @@ SOLVERS = {
 }
 
 __all__ = [
+    "CG",
     "EXPLICIT_LIMIT",
     "SOLVERS",
     "WOODBURY_LIMIT",
     "BaseSolver",
+    "Cholesky",
+    "Eigh",
+    "LiSSA",
     "Solution",
+    "Woodbury",
     "factor",
 ]
+
+
+def __getattr__(name):
+    """The classes of the table, imported when they are first asked for."""
+    for target in SOLVERS.values():
+        if target.partition(":")[2] == name:
+            return load(target)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

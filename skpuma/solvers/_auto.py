@@ -6,10 +6,7 @@ from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
-# Relative to the mean eigenvalue. Networks: precision of the 100 lowest psi of the ECE
-# among 100 flipped labels (two moons) is 0.76, 0.80, 0.83, 0.85, 0.86 for a relative
-# damping of 1e-4, 1e-3, 1e-2, 1e-1, 1; more damping also blurs what a patch can reach.
-NETWORK_DAMPING = 1e-1
+# Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8
 
 
@@ -35,14 +32,15 @@ def factor(curvature, solver="auto", damping="auto"):
     ----------
     curvature : Curvature
         Undamped.
-    solver : str or class
+    solver : str or callable
         "auto" or a name of the table: cholesky up to a few thousand parameters,
         woodbury where there are fewer rows than parameters, eigh for an indefinite
-        matrix, cg beyond; lissa only by its name. A class, or a functools.partial of
-        one with arguments, is called with the curvature.
+        matrix, cg beyond; lissa only by its name. A class of `skpuma.solvers` (`CG`,
+        `LiSSA`, `Cholesky`, `Eigh`, `Woodbury`) or of your own is called with the
+        curvature; ``functools.partial(CG, tolerance=1e-10)`` gives it arguments.
     damping : "auto" or float
-        "auto" is 0 for a well-conditioned convex model, and otherwise relative to the
-        mean eigenvalue. The value used is ``solver.curvature.damping``.
+        "auto" is relative to the mean eigenvalue for networks, and 0 for other models
+        unless their curvature is singular. The value used is ``solver.damping``.
 
     Returns
     -------
@@ -52,10 +50,15 @@ def factor(curvature, solver="auto", damping="auto"):
     ------
     SolverError
         If the matrix is singular, or not definite, without damping.
+    TypeError
+        If the solver is neither a string nor callable.
+    ValueError
+        If the table has no solver of that name.
     """
     if damping == "auto":
-        if not curvature.objective.model.convex:
-            damping = NETWORK_DAMPING * max(curvature.mean_eigenvalue(), 1e-12)
+        relative = curvature.objective.model.relative_damping
+        if relative > 0.0:
+            damping = relative * max(curvature.mean_eigenvalue(), 1e-12)
         else:
             try:
                 return _factor(curvature, solver)
@@ -68,13 +71,16 @@ def factor(curvature, solver="auto", damping="auto"):
 def _factor(curvature, solver):
     from skpuma.solvers import SOLVERS
 
-    if not isinstance(solver, str):
+    if callable(solver):
         return solver(curvature)
+    if not isinstance(solver, str):
+        raise TypeError(
+            f"solver must be 'auto', one of {sorted(SOLVERS)}, or a class such as "
+            f"skpuma.solvers.CG or a functools.partial of one; got {solver!r}."
+        )
     name = choose(curvature) if solver == "auto" else solver
     if name not in SOLVERS:
         raise ValueError(
             f"Unknown solver {solver!r}; choose 'auto' or one of {sorted(SOLVERS)}."
         )
-    factored = load(SOLVERS[name])(curvature)
-    factored.info = {"solver": name, **factored.info}
-    return factored
+    return load(SOLVERS[name])(curvature)

@@ -8,6 +8,11 @@ import numpy as np
 
 from skpuma.utils.errors import SolverError
 
+COLLINEAR = (
+    "collinear columns without a penalty. Set `damping` to a positive value, use "
+    "solver='cholesky' with damping='auto', a penalised model, or drop columns."
+)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -39,7 +44,7 @@ class BaseSolver(ABC):
     Attributes
     ----------
     info : dict
-        What was found out about the matrix on the way.
+        ``"solver"``, its name, and what was found out about the matrix on the way.
     max_residual : float
         Largest relative residual of all solves so far.
     explicit : bool
@@ -54,6 +59,8 @@ class BaseSolver(ABC):
     explicit = True
     iterative = False
     tolerance = 1e-6
+    # Tolerance of the solver that this one was loosened from.
+    _asked = None
 
     def __init__(self, curvature):
         self.curvature = curvature
@@ -61,6 +68,19 @@ class BaseSolver(ABC):
         self.null_space = curvature.null_space
         self.info = {}
         self.max_residual = 0.0
+
+    @property
+    def info(self):
+        self._info.update(self._found())
+        return self._info
+
+    @info.setter
+    def info(self, found):
+        self._info = {"solver": self.name or type(self).__name__, **found}
+
+    def _found(self):
+        """What is worked out only when `info` is asked for."""
+        return {}
 
     def detached(self):
         """The same factor without the rows that it came from, or None.
@@ -82,6 +102,7 @@ class BaseSolver(ABC):
             return self
         solver = copy.copy(self)
         solver.tolerance = tolerance
+        solver._asked = self._asked or self.tolerance
         return solver
 
     @abstractmethod
@@ -120,15 +141,29 @@ class BaseSolver(ABC):
             X = X - basis @ (basis.T @ X)
         worst = float(residual.max(initial=0.0))
         if not worst <= self.tolerance:
+            inner = ""
+            if self._asked is not None:
+                inner = f" of an inner solve (its own tolerance is {self._asked:g})"
             raise SolverError(
                 f"The {self.name} solver stopped at a relative residual of "
-                f"{worst:.1e}, above {self.tolerance:.0e}. {self._advice()}"
+                f"{worst:.1e}, above the tolerance {self.tolerance:g}{inner}. "
+                f"{self._advice()}"
             )
         self.max_residual = max(self.max_residual, worst)
         return Solution(X[:, 0] if b.ndim == 1 else X, residual, n_iter)
 
     def _advice(self):
+        if self._may_be_singular():
+            return f"The curvature may be singular: {COLLINEAR}"
         return f"Raise `damping` (now {self.damping:.1e}) or use solver='cholesky'."
+
+    def _may_be_singular(self):
+        """Whether only the rows can make the matrix of a convex model definite."""
+        curvature = self.curvature
+        if curvature is None or not curvature.psd:
+            return False
+        penalised = np.all(curvature.diagonal_part > 0)
+        return bool(curvature.objective.model.convex and not penalised)
 
     def _residual(self, matrix, X, B):
         return relative(matrix @ X - B, B)

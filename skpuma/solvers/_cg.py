@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skpuma.solvers._base import BaseSolver, relative
+from skpuma.solvers._base import COLLINEAR, BaseSolver, relative
 from skpuma.solvers._preconditioner import Preconditioning
 from skpuma.utils.errors import SolverError
 
@@ -45,8 +45,8 @@ class CG(BaseSolver):
         model and "none" for a network, and "nystrom" on top as soon as the solves have
         taken half the products that its sketch may.
     rank : int, optional
-        Columns of the sketch of "nystrom". By default as many as show outstanding
-        eigenvalues, at most 128.
+        Columns of the sketch of "nystrom", which are all kept. By default as many as
+        show outstanding eigenvalues, at most 128.
 
     `solve` takes a further argument ``start``, a solution of the shape of b that is
     already near; columns for which it is worse than 0 ignore it.
@@ -147,7 +147,7 @@ class CG(BaseSolver):
             HP = self.curvature @ P
             n_iter += 1
             self._preconditioning.spent += P.shape[1]
-            inverse_curve = _inverse(P.T @ HP)
+            inverse_curve = self._inverse(P.T @ HP)
             step = inverse_curve(P.T @ R)
             R -= HP @ step
             if len(active) == X.shape[1]:
@@ -160,6 +160,18 @@ class CG(BaseSolver):
                 active, R = active[still], R[:, still]
         whole[:, active] = R
         return n_iter
+
+    def _inverse(self, curve):
+        """The inverse of ``P.T H P`` as a function; refuses what is not positive."""
+        values, vectors = np.linalg.eigh(0.5 * (curve + curve.T))
+        if not np.all(values > 0):
+            if self._may_be_singular():
+                raise SolverError(f"The curvature is singular: {COLLINEAR}")
+            raise SolverError(
+                "CG met a direction of non-positive curvature: use "
+                "curvature='gauss_newton', a larger damping, or solver='eigh'."
+            )
+        return lambda V: vectors @ ((vectors.T @ V) / values[:, None])
 
     def _preconditioned(self, R):
         basis = self.null_space
@@ -188,14 +200,3 @@ def _independent(Z, scale):
     Q, triangle = np.linalg.qr(Z / scale)
     left, singular, _ = np.linalg.svd(triangle, full_matrices=False)
     return Q @ left[:, singular > DEPENDENT * max(singular[0], DEPENDENT)]
-
-
-def _inverse(curve):
-    """The inverse of ``P.T H P`` as a function; refuses what is not positive."""
-    values, vectors = np.linalg.eigh(0.5 * (curve + curve.T))
-    if not np.all(values > 0):
-        raise SolverError(
-            "CG met a direction of non-positive curvature: use "
-            "curvature='gauss_newton', a larger damping, or solver='eigh'."
-        )
-    return lambda V: vectors @ ((vectors.T @ V) / values[:, None])

@@ -27,9 +27,10 @@ class LiSSA(BaseSolver):
     ``sum_{t < T} (I - H / scale)^t b / scale``. In the direction of an eigenvalue l it
     applies ``(1 - (1 - l / scale)^T) / l`` in place of ``1 / l``. That is at most
     ``T / scale``, and always between ``1 / (l + scale / T)`` and twice that (1.3 times
-    for many steps): stopping early acts like an additional damping of about
-    ``scale / T``, which `info` states as ``"effective_damping"``. The damping of the
-    curvature is added to H itself, not scaled with it.
+    for many steps): stopping early acts like at most an additional damping of
+    ``scale / T``, a bound that `info` states as ``"effective_damping"``; in directions
+    that have converged it acts like none. The damping of the curvature is added to H
+    itself, not scaled with it.
 
     The recursion starts again on the residual that it has left, which is measured with
     all rows once per pass; this does not change the mean of the series, and it lets the
@@ -46,7 +47,7 @@ class LiSSA(BaseSolver):
     depth : "auto" or int
         T, the number of steps. "auto" takes passes over the rows until the tolerance
         is reached. An int takes exactly so many from the start, without a restart in
-        between, and accepts the effective damping; set `tolerance` to fit.
+        between, and accepts what that leaves; set `tolerance` to fit.
     scale : "auto" or float
         Must exceed the largest eigenvalue of every batch for a monotone series, and
         half of it for one that converges. "auto" estimates that by power iterations on
@@ -69,7 +70,7 @@ class LiSSA(BaseSolver):
     info : dict
         ``"scale"``; after a solve also ``"depth"`` (steps of the column that took
         most), ``"batch_size"`` (the last one) and ``"effective_damping"``, in the unit
-        of H.
+        of H: the series acts like at most this much further damping.
 
     Raises
     ------
@@ -216,6 +217,8 @@ class LiSSA(BaseSolver):
         return total / runs
 
     def _advice(self):
+        if self._may_be_singular():
+            return super()._advice()
         scale, depth = self.info["scale"], self.info["depth"]
         return (
             f"Raise `damping` (now {self.damping:.1e}), `depth` or `max_depth` (scale "

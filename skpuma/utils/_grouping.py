@@ -95,8 +95,26 @@ def check_grouping(groups, n, X=None):
     return Grouping(np.asarray(labels), code)
 
 
+def names_groups(selection, grouping):
+    """Whether a selection holds labels of groups, rather than one value per row.
+
+    A pandas Index does. Booleans and floats are one value per row, unless the labels
+    are of that type and there are not as many values as rows.
+    """
+    values = np.asarray(selection)
+    if hasattr(selection, "get_indexer"):
+        return True
+    kind = "b" if is_mask(values) else values.dtype.kind
+    if kind not in "bf" or not values.size:
+        return True
+    labels = np.asarray(grouping.labels.tolist())
+    return labels.dtype.kind == kind and values.shape != grouping.code.shape
+
+
 def rows_of_groups(selection, grouping, X=None, name="remove"):
     """A boolean mask (n,) of whole groups, from their labels or a mask of rows.
+
+    A pandas Index holds labels, also of booleans.
 
     Raises
     ------
@@ -116,7 +134,7 @@ def rows_of_groups(selection, grouping, X=None, name="remove"):
             "a boolean mask of rows."
         )
     values = np.asarray(selection)
-    if is_mask(values):
+    if is_mask(values) and not names_groups(selection, grouping):
         return grouping.whole(check_mask(selection, n, X, name))
     values = np.atleast_1d(values)
     if values.ndim > 1:

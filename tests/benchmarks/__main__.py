@@ -11,6 +11,8 @@ BENCHMARKS = {
     "effects": "tests.benchmarks.accuracy",
     "one_step": "tests.benchmarks.accuracy",
     "delta": "tests.benchmarks.accuracy",
+    "stationary": "tests.benchmarks.models",
+    "removals": "tests.benchmarks.models",
     "radial": "tests.benchmarks.experiments",
     "moons": "tests.benchmarks.experiments",
     "adult": "tests.benchmarks.experiments",

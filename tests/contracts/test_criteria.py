@@ -298,6 +298,8 @@ def test_gaps_without_two_groups_are_refused():
 def test_wrong_arguments_are_refused(arguments):
     with pytest.raises(ValueError):
         CalibrationError(**arguments)
+    with pytest.raises(TypeError, match="n_bins must be an int"):
+        CalibrationError("x")
     with pytest.raises(ValueError, match="worst_case"):
         EqualizedOdds(agg="max")
 

@@ -20,6 +20,7 @@ from skpuma.criteria import (
     FunctionCriterion,
     LogLoss,
     Maximum,
+    PinballLoss,
     RocAucLoss,
     Slice,
     SquaredError,
@@ -30,6 +31,7 @@ from skpuma.criteria import (
 )
 from skpuma.losses._binary_log import BinaryLogLoss
 from skpuma.losses._multinomial_log import MultinomialLogLoss
+from skpuma.utils.errors import PatchWarning
 from tests.contracts import problems
 
 N = 60
@@ -590,6 +592,60 @@ def test_functions_that_are_refused():
         FunctionCriterion(spread).for_loss(BinaryLogLoss()).grad_raw(*many)
 
 
+def per_row_over_n(y, raw):
+    return hinge(y, raw) / len(y)
+
+
+def test_what_functions_may_not_return():
+    model, X, y = fitted(2)
+    for function, error, match in (
+        (lambda y, raw: None, TypeError, "lambda returned None.*return statement"),
+        (lambda y, raw: ["a"] * len(y), TypeError, "lambda returned \\['a'"),
+        (
+            lambda y, raw: np.full(len(y), np.nan),
+            ValueError,
+            "lambda returned \\[nan\\]",
+        ),
+        (
+            lambda y, raw: -np.log(0 * raw[:, 0]),
+            ValueError,
+            "lambda returned \\[inf\\]",
+        ),
+        (
+            FunctionCriterion(squares, lambda y, raw: raw * np.inf, name="mine"),
+            ValueError,
+            "gradient of mine returned",
+        ),
+        (per_row_over_n, ValueError, "per_row_over_n.*takes the weighted mean"),
+        (lambda y, raw: (raw[:, 0] > 0) != y, ValueError, "bool or int.*'margin'"),
+        (lambda y, raw: int((raw[:, 0] > 0).sum()), ValueError, "bool or int"),
+    ):
+        with np.errstate(divide="ignore"), pytest.raises(error, match=match):
+            measure_of(function, model, X, y).gradient(model)
+    with pytest.warns(PatchWarning, match="psi is zero.*'margin'"):
+        measure_of(lambda y, raw: np.mean((raw[:, 0] > 0) != y), model, X, y).gradient(
+            model
+        )
+    given = FunctionCriterion(
+        lambda y, raw: (raw[:, 0] > 0) != y, lambda y, raw: np.ones_like(raw)
+    )
+    assert measure_of(given, model, X, y).gradient(model).any()
+
+
+def test_functions_may_write_into_what_they_are_given():
+    def rude(y, raw):
+        cost = hinge(y, raw)
+        raw[:], y[:] = 7.0, 0
+        return cost
+
+    model, X, y = fitted(2)
+    before = y.copy()
+    rude, polite = (measure_of(one, model, X, y) for one in (rude, hinge))
+    assert rude.value(model) == polite.value(model)
+    np.testing.assert_array_equal(rude.gradient(model), polite.gradient(model))
+    np.testing.assert_array_equal(y, before)
+
+
 def test_functions_on_a_single_row():
     z, y = np.array([[0.3]]), np.array([1])
     bound = FunctionCriterion(hinge).for_loss(BinaryLogLoss())
@@ -600,10 +656,40 @@ def test_functions_on_a_single_row():
 
 def test_functions_of_a_regressor():
     model, X, y = regression()
-    measure = measure_of(lambda y, raw: np.abs(y - raw)[:, 0], model, X, y)
+    measure = measure_of(lambda y, raw: np.abs(y - raw[:, 0]), model, X, y)
     expected = np.abs(y - model.raw(X)).mean()
     assert measure.value(model) == pytest.approx(expected, rel=1e-12)
     check_gradient(measure, model)
+
+
+def test_functions_see_a_single_output_as_a_vector():
+    model, X, y = regression()
+    measure = measure_of(lambda y, raw: np.mean((y - raw[:, 0]) ** 2), model, X, y)
+    expected = np.square(y - model.raw(X)).mean()
+    assert measure.value(model) == pytest.approx(expected, rel=1e-12)
+    check_gradient(measure, model)
+    objective = problems.objective_of(Ridge().fit(X, y2 := np.c_[y, -y]), X, y2)
+    measure = measure_of(
+        lambda y, raw: np.square(y - raw).sum(axis=1), objective.model, X, y2
+    )
+    assert measure.value(objective.model) == pytest.approx(2 * expected, rel=1e-9)
+
+
+def test_names_of_combinations_tell_parts_apart():
+    model, X, y = regression()
+    name = measure_of(Maximum([PinballLoss(0.1), PinballLoss(0.9)]), model, X, y).name
+    assert name == "max(PinballLoss(quantile=0.1), PinballLoss(quantile=0.9))"
+    model, X, y = fitted(2)
+    total = ["log_loss", "mmce"]
+    assert measure_of(WeightedSum(total), model, X, y).name == "log_loss + mmce"
+    for sliced in (
+        Slice(WeightedSum(total), group="f"),
+        WeightedSum(total, by="group"),
+    ):
+        names = [m.name for m in measures_of(sliced, model, X, y, np.ones(N), GROUPS)]
+        assert names[0] == "(log_loss + mmce)[group=f]"
+    double = WeightedSum([WeightedSum(total), "margin"], weights=[2, 1])
+    assert measure_of(double, model, X, y).name == "2 (log_loss + mmce) + margin"
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

@@ -472,3 +472,5 @@ def test_wrong_arguments_are_refused(cls, arguments):
     (name,) = arguments
     with pytest.raises(ValueError, match=name):
         cls(**arguments)
+    with pytest.raises(TypeError, match=f"{name} must be a number, got 'x'"):
+        cls("x")
