@@ -374,10 +374,26 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
                 "error rate? 'margin' is a smooth one.",
                 PatchWarning,
             )
+        if getattr(result.model, "free_coef", None) is not None:
+            self._warn_active_set(objective, result)
         if self.effect == "linear" and not result.solver.iterative:
             self._warn_leverage(objective, result)
             if grouping is not None and result.solver.explicit:
                 self._warn_group_leverage(objective, result, grouping)
+
+    def _warn_active_set(self, objective, result):
+        """Of the rows at both ends of the ranking, a few passes each."""
+        top = _ends(result.effect[:, 0], 10)
+        top = top[objective.weight[top] > 0]
+        at_solver = objective.at(result.model.theta)
+        count = valuing.leaves_active_set(at_solver, result.solver, top)
+        if count:
+            warn(
+                f"Removing {count} of the {len(top)} highest-ranked rows would change "
+                "the L1 penalty's active set; their effects hold on the present one. "
+                "check_influence tells how much it matters.",
+                PatchWarning,
+            )
 
     def _warn_leverage(self, objective, result):
         """Under "linear", look at the rows that a user would act on."""

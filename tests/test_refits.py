@@ -310,3 +310,31 @@ def test_refits_of_a_network_start_where_it_is():
     check = valuator.check_influence(X, y, X_val=X_val, y_val=y_val, n_rows=10)
     assert check.pearson[0] > 0.98
     assert 0.8 < check.slope[0] < 1.25
+
+
+def test_rows_that_would_change_the_active_set_are_told():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 4))
+    y = X[:, 0] + 0.1 * rng.standard_normal(80)
+    X[0], y[0] = [0.0, 4.0, 0.0, 0.0], 8.0  # alone it holds the second coefficient
+    model = Lasso(0.1, **EXACT).fit(X, y)
+    assert model.coef_[1] != 0 and clone(model).fit(X[1:], y[1:]).coef_[1] == 0
+    valuator = PumaValuator(FrozenEstimator(model), effect="one_step")
+    with pytest.warns(PatchWarning, match="active set"):
+        valuator.fit(X, y, X_val=X[40:] + 0.1, y_val=y[40:])
+
+
+def test_an_active_set_of_one_against_the_rest_is_watched():
+    (X, y), _ = design("multiclass", 60)
+    part = LogisticRegression(solver="liblinear", C=0.3, **l1(1), **EXACT)
+    model = OneVsRestClassifier(part).fit(X, y)
+    removed = np.arange(60) < 30
+    refitted = clone(model).fit(X[~removed], y[~removed])
+    before, after = (
+        np.concatenate([one.coef_ != 0 for one in m.estimators_])
+        for m in (model, refitted)
+    )
+    assert (before != after).any()
+    patcher = PumaPatcher(FrozenEstimator(model), delta=np.inf, reweight=False)
+    with pytest.warns(PatchWarning, match="active set changes"):
+        patcher.patch(X, y, remove=removed)

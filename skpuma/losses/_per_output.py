@@ -1,5 +1,7 @@
 """What the losses with a binary problem for every raw output share."""
 
+from abc import abstractmethod
+
 import numpy as np
 
 from skpuma.losses._base import BaseLoss, diagonal
@@ -28,9 +30,9 @@ class PerOutputLoss(BaseLoss):
             for weight in (positive, negative)
         )
 
+    @abstractmethod
     def _codes(self, z, y):
         """Zeros and ones, the targets of the binary problems, shape (n, k)."""
-        raise NotImplementedError
 
     @property
     def _weighted(self):

@@ -20,7 +20,7 @@ class GLMModel(LinearModel):
 
     @classmethod
     def _power_and_link(cls, estimator):
-        # By the attributes, since a user's subclass has another name.
+        # These two have no attribute that tells their power.
         if isinstance(estimator, PoissonRegressor):
             return 1.0, "log"
         if isinstance(estimator, GammaRegressor):

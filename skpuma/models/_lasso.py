@@ -1,5 +1,7 @@
 """L1 penalties: the calculus of the active set; Lasso and ElasticNet."""
 
+from abc import abstractmethod
+
 import numpy as np
 from sklearn.linear_model import ElasticNet
 
@@ -19,9 +21,9 @@ class SparseCoefficients:
     signs; on that set the objective is smooth. `caveat` says where a patch has left it.
     """
 
+    @abstractmethod
     def _l1(self, total_weight):
         """Strength of the L1 penalty on coefficients and on intercepts, in J."""
-        raise NotImplementedError
 
     def _free_coef(self, coef):
         return None if self._l1(1.0) == (0.0, 0.0) else coef != 0

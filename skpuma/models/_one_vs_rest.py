@@ -6,6 +6,7 @@ import numpy as np
 
 from skpuma.losses._multilabel import MultilabelLoss
 from skpuma.losses._one_vs_rest import OneVsRestLoss
+from skpuma.models._lasso import SparseCoefficients
 from skpuma.models._linear import LinearModel
 from skpuma.utils.errors import NotDifferentiableError
 
@@ -15,7 +16,7 @@ INSIDE = (
 )
 
 
-class OneVsRestModel(LinearModel):
+class OneVsRestModel(SparseCoefficients, LinearModel):
     """One binary problem per class: a linear model with as many outputs.
 
     The objective is the sum of those of the binary problems; a row's psi is the sum of
@@ -68,6 +69,15 @@ class OneVsRestModel(LinearModel):
         ]
         coef, intercept = zip(*arrays, strict=True)
         return np.concatenate(coef), np.concatenate(intercept)
+
+    @property
+    def _fits_intercept(self):
+        return self.parts[0]._fits_intercept
+
+    def _l1(self, total_weight):
+        part = self.parts[0]
+        sparse = isinstance(part, SparseCoefficients)
+        return part._l1(total_weight) if sparse else (0.0, 0.0)
 
     def _free_coef(self, coef):
         if all(part.free_coef is None for part in self.parts):

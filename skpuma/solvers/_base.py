@@ -22,7 +22,8 @@ class Solution:
     ----------
     value : ndarray, shape of b
     residual : ndarray (m,)
-        ``||H x - b|| / ||b||`` of every column (0 where b is 0), measured, not assumed.
+        ``||H x - b|| / ||b||`` of every column (0 where b is 0), measured; a few steps
+        of conjugate gradients to a loose tolerance keep count of it instead.
     n_iter : int
         Products with H; 0 for a direct solver.
     """
