@@ -103,7 +103,7 @@ class Replicates:
     objective: object
 
 
-def replicates_of(objective, measured, settings, names, n_bootstrap, rng):
+def replicates_of(objective, measured, settings, names, n_bootstrap, rng, solver=None):
     """S (m, p, B) of one model under reweighted rows (X, y, weight, groups)."""
     model = objective.model
     used = measured[2] > 0
@@ -116,26 +116,30 @@ def replicates_of(objective, measured, settings, names, n_bootstrap, rng):
     bound = {measure.name: measure for measure in measures}
     gradients = np.empty((len(names), model.n_parameters, n_bootstrap))
     parts = [_reweighted(bound[name], model) for name in names]
-    for b in range(n_bootstrap):
-        factor = weight * rng.exponential(size=len(weight))
+    batch = max(TABLE_BYTES // (8 * len(weight) * model.n_outputs), 1)
+    for b in range(0, n_bootstrap, batch):
+        size = min(batch, n_bootstrap - b)
+        factors = weight * rng.exponential(size=(size, len(weight)))
         for c, gradient in enumerate(parts):
-            gradients[c, :, b] = gradient(factor)
-    solver = settings.factored(objective)
+            gradients[c, :, b : b + size] = gradient(factors)
+    solver = settings.factored(objective) if solver is None else solver
     return np.stack([scores.solve_criteria(solver, one) for one in gradients])
 
 
 def _reweighted(measure, model):
-    """Function: weights of all rows that measure -> grad C of one criterion (p,)."""
+    """Function: sets of weights (B, n) of all rows that measure -> grad C (p, B)."""
     inputs = getattr(measure.criterion, "inputs", None)
     X = measure.X if inputs is None else inputs(model, measure.X, measure.y)
     z = model.raw(X)
     mine = measure.weight.astype(int) - 1
 
-    def gradient(weight):
-        u = measure.criterion.grad_raw(
-            z, measure.y, sample_weight=weight[mine], groups=measure.groups
-        )
-        return model.vjp(X, np.asarray(u, dtype=np.float64))
+    def gradient(weights):
+        U = np.empty((*z.shape, len(weights)))
+        for b, weight in enumerate(weights):
+            U[:, :, b] = measure.criterion.grad_raw(
+                z, measure.y, sample_weight=weight[mine], groups=measure.groups
+            )
+        return model.vjp_columns(X, U)
 
     return gradient
 

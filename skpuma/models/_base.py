@@ -108,6 +108,19 @@ class BaseModel(ABC):
     def raw(self, X):
         """Raw outputs (n, k) at `theta`."""
 
+    def last_layer(self, X):
+        """Rows as the last, linear layer sees them (n, h): z is affine in them.
+
+        Raises
+        ------
+        NotDifferentiableError
+            If there is no such layer.
+        """
+        raise NotDifferentiableError(
+            f"{type(self.estimator).__name__} has no last layer that is linear: use a "
+            "linear model or a multi-layer perceptron."
+        )
+
     def jacobian(self, X):
         """J of every row (n, k, p): for a block of rows.
 
@@ -145,6 +158,11 @@ class BaseModel(ABC):
         for block, jacobian in self._jacobian_blocks(X):
             total += np.einsum("nkp,nk->p", jacobian, u[block])
         return total
+
+    def vjp_columns(self, X, U):
+        """`vjp` of several cotangents U (n, k, m), shape (p, m)."""
+        columns = [self.vjp(X, U[:, :, a]) for a in range(U.shape[2])]
+        return np.stack(columns, axis=1)
 
     def gradients(self, X, u):
         """``J_i.T u_i`` of every row, shape (n, p): for a few asked rows only."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skpuma.losses._scaled_huber import ScaledHuberLoss
+from skpuma.models._base import BaseModel
 from skpuma.models._linear import LinearModel
 
 
@@ -37,6 +38,10 @@ class HuberModel(LinearModel):
     def n_targets(self):
         """The scale is no target."""
         return 1
+
+    def last_layer(self, X):
+        # The scale is a raw output that sees no features.
+        return BaseModel.last_layer(self, X)
 
     def ridge(self, total_weight, n_rows):
         return self._l2(2.0 * self.estimator.alpha / total_weight)

@@ -113,6 +113,9 @@ class LinearModel(BaseModel):
     def raw(self, X):
         return self.jvp(X, self.theta)
 
+    def last_layer(self, X):
+        return X
+
     def jvp(self, X, V):
         coef, intercept = self.split(V)
         if V.ndim == 1:
@@ -123,6 +126,11 @@ class LinearModel(BaseModel):
 
     def vjp(self, X, u):
         return self.join(rows.column_sums(X, u).T, u.sum(axis=0))
+
+    def vjp_columns(self, X, U):
+        n, k, m = U.shape
+        sums = rows.column_sums(X, U.reshape(n, k * m)).reshape(-1, k, m)
+        return self.join(sums.transpose(1, 0, 2), U.sum(axis=0))
 
     def input_vjp(self, X, u):
         return u @ self.split(self.theta)[0]

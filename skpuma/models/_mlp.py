@@ -242,6 +242,12 @@ class MLPModel(BaseModel):
             out[block] = self._forward(X[block])[1]
         return out
 
+    def last_layer(self, X):
+        out = np.empty((rows.count(X), self.shapes[-1][0]))
+        for block in self._blocks(X):
+            out[block] = self._forward(X[block])[0][-1]
+        return out
+
     def jvp(self, X, V):
         tangents = V[:, None] if V.ndim == 1 else V
         out = np.empty((rows.count(X), self.n_outputs, tangents.shape[1]))

@@ -12,7 +12,11 @@ from skpuma.solvers import EXPLICIT_LIMIT, WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
+# A factor is kept while a Newton step shrinks the gradient by more than this.
+CONTRACTION = 0.2
 BISECTIONS = 14
+# Share of a delta that may be left unused where it ends a path.
+CLOSE = 1e-3
 GOLDEN_STEPS = 8
 PATIENCE = 3
 NETWORK_CURVATURE_ROWS = 1000
@@ -88,10 +92,7 @@ class Path:
 
     def _violated(self, state):
         """Index of the criterion that is furthest beyond its delta, or None."""
-        change = state.values - self.start.values
-        if self.settings.side == "both":
-            change = np.abs(change)
-        excess = change - self.settings.delta
+        excess = self._excess(state)
         if state.target is not None and not np.isfinite(state.target):
             return -1
         if not np.all(np.isfinite(state.theta)):
@@ -100,6 +101,13 @@ class Path:
         if not bad.any():
             return None
         return int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
+
+    def _excess(self, state):
+        """How far every criterion is beyond its delta (m,); negative is kept."""
+        change = state.values - self.start.values
+        if self.settings.side == "both":
+            change = np.abs(change)
+        return change - self.settings.delta
 
     def _forgotten(self, state):
         goal = self.settings.forget_at
@@ -213,10 +221,11 @@ class Path:
             )
             if small or np.abs(gradient).max() <= floor:
                 return (trial if ratio < 1.0 else objective).model.theta
-            if ratio < (1.0 if fresh else 0.2):
-                objective, gradient = trial, trial_gradient
-                continue
-            if fresh:
+            if ratio < 1.0:
+                objective, gradient, fresh = trial, trial_gradient, False
+                if ratio < CONTRACTION:
+                    continue
+            elif fresh:
                 return self._globalised(objective)
             solver, fresh = self._undamped(objective), True
         return self._globalised(objective)
@@ -370,17 +379,42 @@ class Path:
     def _bisect(self, move, trial, reason):
         """The largest feasible point of a segment whose end is not, and why it ends."""
         low, high, h_low, h_high = None, trial, 0.0, trial.step
-        for _ in range(BISECTIONS):
+        for turn in range(BISECTIONS):
             h = 0.5 * (h_low + h_high)
+            # Halving now and then keeps one end from staying where it is.
+            if self._only_delta(reason) and turn % 3 != 2:
+                share = self._crossing(low or move[0], high)
+                h = h_low + share * (h_high - h_low)
             middle = self._advance(*move, h)
             why = self._stop_reason(middle)
             if why is None:
                 low, h_low = middle, h
+                if self._only_delta(reason) and self._at_delta(low):
+                    break
             else:
                 high, h_high, reason = middle, h, why
         if reason == "forget_at":
             return high, reason
         return low, reason
+
+    def _only_delta(self, reason):
+        """Whether the end of the path is where a measured criterion meets its delta."""
+        return reason.startswith("delta:") and self.settings.forget_at is None
+
+    def _crossing(self, low, high):
+        """Where between the ends (0, 1) a line through them almost meets a delta."""
+        delta = self.settings.delta
+        bound = np.isfinite(delta) & (self._excess(high) > 0.0)
+        below = self._excess(low)[bound] + 0.5 * CLOSE * delta[bound]
+        above = self._excess(high)[bound]
+        share = np.where(below < 0.0, below / (below - above), 0.5)
+        return float(np.clip(share.min(), 0.02, 0.98)) if bound.any() else 0.5
+
+    def _at_delta(self, state):
+        """Whether a feasible point uses almost all of a delta."""
+        delta = self.settings.delta
+        left = -self._excess(state)[np.isfinite(delta)]
+        return bool((left <= CLOSE * delta[np.isfinite(delta)]).any())
 
     def _single_step(self):
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
