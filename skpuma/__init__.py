@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "DeltaReachedWarning": "skpuma.utils.errors",
+    "InterruptedWarning": "skpuma.utils.errors",
     "LeverageWarning": "skpuma.utils.errors",
     "NotDifferentiableError": "skpuma.utils.errors",
     "PatchWarning": "skpuma.utils.errors",

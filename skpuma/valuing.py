@@ -282,7 +282,15 @@ def _at_optimum(objective, settings):
 
 
 def cross_fitted(
-    objective, table, fit, splits, settings, grouping=None, n_jobs=None, verbose=0
+    objective,
+    table,
+    fit,
+    splits,
+    settings,
+    grouping=None,
+    n_jobs=None,
+    verbose=0,
+    run=None,
 ):
     """Value the rows by fits that leave out, in turn, the rows that measure C.
 
@@ -298,6 +306,9 @@ def cross_fitted(
     settings : Settings
     grouping : Grouping, optional
         Each of its groups is, in every fold, among the training rows or not.
+    run : callable, optional
+        Hands back the list of results of the folds' delayed calls, instead of joblib
+        with `n_jobs` and `verbose`; of the first of them, if it was interrupted.
 
     Returns
     -------
@@ -309,11 +320,12 @@ def cross_fitted(
     measures_of(
         settings.criterion, objective.model, objective.X, objective.y, weight, groups
     )
-    done = Parallel(n_jobs=n_jobs, verbose=verbose)(
+    run = run or Parallel(n_jobs=n_jobs, verbose=verbose)
+    done = run(
         delayed(_one_fold)(table, fit, train, test, settings, grouping)
         for train, test in splits
     )
-    kept = [(split, one) for split, one in zip(splits, done, strict=True) if one]
+    kept = [(split, one) for split, one in zip(splits, done, strict=False) if one]
     if not kept:
         raise ValueError(
             "No fold has rows with a positive weight that measure the criterion."

@@ -31,3 +31,127 @@ def bin_sums(confidence, outcome, weight, n_bins):
     member = bins[:, None] == np.arange(n_bins)
     columns = [weight, weight * confidence, weight * outcome]
     return np.stack([(member * c[:, None]).sum(axis=0) for c in columns], axis=1)
+
+
+def least_squares_scan(
+    X, Y, code, stops, penalty, intercept, X_val, y_val, metric, full, tolerance, quiet
+):
+    def fitted(m):
+        mean_x, mean_y = (X[:m].mean(0), Y[:m].mean(0)) if intercept else (0.0, 0.0)
+        root = np.sqrt(penalty) * np.eye(X.shape[1])
+        A = np.vstack([X[:m] - mean_x, root])
+        b = np.vstack([Y[:m] - mean_y, np.zeros((X.shape[1], Y.shape[1]))])
+        W = np.linalg.lstsq(A, b, rcond=1e-9)[0]
+        return _score((X_val - mean_x) @ W + mean_y, y_val, set(code[:m]), metric)
+
+    return _until_quiet(fitted, stops, full, tolerance, quiet, 0)
+
+
+def logistic_scan(
+    X,
+    code,
+    n_classes,
+    stops,
+    penalty,
+    X_val,
+    y_val,
+    metric,
+    full,
+    tolerance,
+    quiet,
+    streak,
+    precision,
+    max_iter,
+):
+    classes = set(range(n_classes))
+
+    def fitted(m):
+        theta = _logistic(X[:m], code[:m], n_classes, penalty)
+        return _score(X_val @ theta, y_val, classes, metric)
+
+    scores = _until_quiet(fitted, stops, full, tolerance, quiet, streak)
+    return np.stack([scores, np.where(np.isnan(scores), np.nan, 1.0)], axis=1)
+
+
+def sgd_scan(X, y, stops, theta, rate, loss, X_val, y_val, metric):
+    scores, start = [], 0
+    for stop in stops:
+        gradients = []
+        for x, label in zip(X[start:stop], y[start:stop], strict=True):
+            z = x @ theta
+            if loss == 0:
+                residual = z - label
+            else:
+                residual = _softmax(z[None])[0] - _one_hot(np.array([label]), len(z))[0]
+            gradients.append(np.outer(x, residual))
+        theta = theta - rate * np.mean(gradients, axis=0)
+        start = stop
+        scores.append(_score(X_val @ theta, y_val, set(range(100)), metric))
+    return np.array(scores, dtype=float)
+
+
+def _until_quiet(score, stops, full, tolerance, quiet, streak):
+    scores = np.full(len(stops), np.nan)
+    for s, stop in enumerate(stops):
+        scores[s] = score(stop)
+        streak = streak + 1 if abs(scores[s] - full) <= tolerance else 0
+        if streak > quiet:
+            break
+    return scores
+
+
+def _softmax(z):
+    """Probabilities; of class 1 only, for one output."""
+    both = z if z.shape[1] > 1 else np.hstack([np.zeros_like(z), z])
+    e = np.exp(both - both.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return p if z.shape[1] > 1 else p[:, 1:]
+
+
+def _one_hot(code, k):
+    return code[:, None] == (np.arange(k) if k > 1 else [1])
+
+
+def _logistic(X, code, n_classes, penalty):
+    """Newton's method from zero, with halved steps."""
+    k = 1 if n_classes == 2 else n_classes
+    p = X.shape[1]
+    theta = np.zeros((p, k))
+    rate = np.repeat(penalty, k)
+
+    def value(t):
+        q = _softmax(X @ t)
+        q = np.hstack([1 - q, q]) if k == 1 else q
+        logs = np.log(q[np.arange(len(X)), code])
+        return -logs.sum() + 0.5 * rate @ t.ravel() ** 2
+
+    for _ in range(100):
+        q = _softmax(X @ theta)
+        gradient = (X.T @ (q - _one_hot(code, k))).ravel() + rate * theta.ravel()
+        H = np.diag(rate)
+        for x, prob in zip(X, q, strict=True):
+            inner = np.diag(prob) - np.outer(prob, prob)
+            H = H + np.kron(np.outer(x, x), inner)
+        step = (np.linalg.pinv(H, rcond=1e-12) @ gradient).reshape(p, k)
+        length = 1.0
+        while value(theta - length * step) > value(theta) + 1e-12 and length > 1e-6:
+            length /= 2
+        theta = theta - length * step
+        if np.abs(step).max() < 1e-13:
+            break
+    return theta
+
+
+def _score(Z, y, classes, metric):
+    """Accuracy, log-loss, R2 and mean squared error, the losses negative."""
+    if metric == 0:
+        if Z.shape[1] == 1:
+            Z = np.hstack([-Z, Z])
+        absent = [c not in classes for c in range(Z.shape[1])]
+        return np.mean(np.where(absent, -np.inf, Z).argmax(axis=1) == y)
+    if metric == 1:
+        q = _softmax(Z)
+        q = np.hstack([1 - q, q]) if Z.shape[1] == 1 else q
+        return np.log(np.maximum(q[np.arange(len(y)), y.astype(int)], 2.0**-52)).mean()
+    error = np.sum((Z[:, 0] - y) ** 2)
+    return -error / len(y) if metric == 3 else 1 - error / np.sum((y - y.mean()) ** 2)

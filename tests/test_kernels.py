@@ -36,10 +36,45 @@ def bin_sums(n, d, k, dtype):
     return confidence, outcome, rng.uniform(0.0, 2.0, n), d + 1
 
 
+def least_squares_scan(n, d, k, dtype):
+    """Two duplicates and more columns than the first stops have rows."""
+    X = normal(0, n, d + 1).astype(dtype).astype(float)
+    X[1::5] = X[: len(X[1::5])]
+    Y, code = normal(1, n, k), np.arange(n) % max(k, 2)
+    X_val, y_val = normal(2, 9, d + 1), normal(3, 9)
+    stops, penalty = np.arange(1, n + 1), 0.0 if n % 2 else 0.3
+    return X, Y, code, stops, penalty, True, X_val, y_val, 2, 0.0, 0.05, 1
+
+
+def logistic_scan(n, d, k, dtype):
+    n_classes = max(k, 2)
+    X = normal(0, n, d + 1).astype(dtype).astype(float)
+    X[:, 0] = 1.0
+    code = np.arange(n) % n_classes
+    stops = np.arange(n_classes, n + 1, 2)
+    penalty = np.append(0.0, np.full(d, 0.5))
+    X_val, y_val = normal(2, 9, d + 1), np.arange(9.0) % n_classes
+    truncation = (-1.1, 0.01, 2, 1)
+    limits = (1e-13, 100)
+    return X, code, n_classes, stops, penalty, X_val, y_val, 1, *truncation, *limits
+
+
+def sgd_scan(n, d, k, dtype):
+    X = normal(0, n, d + 1).astype(dtype).astype(float)
+    k = 1 if k == 2 else k
+    y = (np.arange(n) % max(k, 2)).astype(float)
+    X_val, y_val = normal(2, 9, d + 1), np.arange(9.0) % max(k, 2)
+    stops = np.unique(np.append(np.arange(1, n, 3), n)[: n or 0])
+    return X, y, stops, normal(1, d + 1, k), 0.1, 1, X_val, y_val, 1
+
+
 MAKE_ARGUMENTS = {
     "bin_sums": bin_sums,
     "gram_csr": gram_csr,
+    "least_squares_scan": least_squares_scan,
+    "logistic_scan": logistic_scan,
     "outer_rows": outer_rows,
+    "sgd_scan": sgd_scan,
     "squares_csr": squares_csr,
 }
 

@@ -12,6 +12,9 @@ KERNELS = {
     "gram_csr": "skpuma.kernels._linear",
     "squares_csr": "skpuma.kernels._linear",
     "bin_sums": "skpuma.kernels._binning",
+    "least_squares_scan": "skpuma.kernels._permutations",
+    "logistic_scan": "skpuma.kernels._permutations",
+    "sgd_scan": "skpuma.kernels._permutations",
 }
 
 

@@ -26,6 +26,10 @@ class LeverageWarning(UserWarning):
     """A ranked row has so much leverage that its linear effect is not reliable."""
 
 
+class InterruptedWarning(UserWarning):
+    """A long run was stopped by the user; the results are those computed so far."""
+
+
 class PatchWarning(UserWarning):
     """The patch is well defined, but not what a user would expect unless told."""
 
