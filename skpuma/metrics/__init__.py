@@ -5,6 +5,12 @@ derivatives. A yardstick needs none, and is what a patch should be judged by.
 """
 
 from skpuma.metrics._calibration import expected_calibration_error
+from skpuma.metrics._detection import (
+    detection_area,
+    detection_average_precision,
+    detection_curve,
+    detection_recall,
+)
 from skpuma.metrics._fairness import (
     demographic_parity_difference,
     equalized_odds_difference,
@@ -13,6 +19,10 @@ from skpuma.metrics._forgetting import forgetting_score, patch_scorer
 
 __all__ = [
     "demographic_parity_difference",
+    "detection_area",
+    "detection_average_precision",
+    "detection_curve",
+    "detection_recall",
     "equalized_odds_difference",
     "expected_calibration_error",
     "forgetting_score",
