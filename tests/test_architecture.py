@@ -19,12 +19,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 TABLES = [
     ("criteria", "CRITERIA"),
     ("curvature", "CURVATURES"),
+    ("detection", "VIEWS"),
     ("kernels", "KERNELS"),
     ("losses", "LOSSES"),
     ("models", "FRAMES"),
     ("models", "MODELS"),
     ("reweighting", "SOLVERS"),
     ("solvers", "SOLVERS"),
+    ("valuation", "VALUATIONS"),
 ]
 # Files of those rooms that are no extension: what all of a room's extensions share.
 SHARED = {
@@ -32,6 +34,10 @@ SHARED = {
     "criteria/_combine.py",
     "criteria/_function.py",
     "curvature/_base.py",
+    "detection/_base.py",
+    "detection/_label_noise.py",
+    "detection/_rates.py",
+    "detection/_rows.py",
     "kernels/_jit.py",
     "losses/_base.py",
     "models/_base.py",
@@ -43,6 +49,12 @@ SHARED = {
     "solvers/_auto.py",
     "solvers/_base.py",
     "solvers/_preconditioner.py",
+    "valuation/_base.py",
+    "valuation/_scans.py",
+    "valuation/_selection_rewards.py",
+    "valuation/_sgd_walks.py",
+    "valuation/_utility.py",
+    "valuation/_value_network.py",
 }
 # Imported where they are used, so that skpuma costs what scikit-learn costs.
 HEAVY = ["cvxpy", "numba", "matplotlib", "pandas", "dask", "distributed"]

@@ -416,17 +416,16 @@ def test_rows_that_measure(cls, kind):
 @pytest.mark.parametrize("cls", [PumaValuator, PumaDebugger])
 def test_a_prefit_model_needs_rows_that_measure(cls):
     X, y = table()
-    model = FrozenEstimator(LogisticRegression().fit(X, y))
+    model = FrozenEstimator(Ridge().fit(X, y))
     refuses_fit(cls, X, y, ValueError, "Pass X_val= and y_val=", model)
 
 
-@pytest.mark.parametrize("cls", [PumaValuator, PumaDebugger])
-def test_too_few_rows_for_folds(cls):
+def test_too_few_rows_for_folds():
     X, y = table()
     y = np.zeros(N, int)
     y[4] = 1
-    refuses_fit(cls, X, y, ValueError, "pass X_val= and y_val=")
-    refuses_fit(cls, *table(), ValueError, "cv >= 2", parameters={"cv": 1})
+    refuses_fit(PumaValuator, X, y, ValueError, "pass X_val= and y_val=")
+    refuses_fit(PumaValuator, *table(), ValueError, "cv >= 2", parameters={"cv": 1})
 
 
 # -- sensitive features ----------------------------------------------------------------
@@ -762,6 +761,15 @@ def test_one_step_needs_an_explicit_curvature():
         ("max_removed", np.nan, ValueError, "max_removed must be finite"),
         ("delta", -0.1, ValueError, "delta must be >= 0"),
         ("effect", "exact", ValueError, "effect='exact' is neither"),
+        ("max_removed", "most", ValueError, "neither 'auto' nor a share"),
+        ("cv", 1, ValueError, "cv must be >= 2"),
+        ("rounds", 0, ValueError, "rounds must be >= 1"),
+        ("rounds", 2.0, TypeError, "rounds must be an int"),
+        ("views", "model", TypeError, "views must be a list or tuple of names"),
+        ("views", ["trees"], ValueError, "views has unknown names: \\['trees'\\]"),
+        ("views", [], ValueError, "views is empty"),
+        ("act_on", ["wrong"], ValueError, "act_on has unknown names"),
+        ("act_on", "mislabelled", TypeError, "act_on must be a list or tuple"),
     ],
 )
 def test_parameters_of_the_debugger(name, value, error, match):

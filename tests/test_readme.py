@@ -7,6 +7,7 @@ import pytest
 
 from skpuma.criteria import CRITERIA
 from skpuma.models import MODELS
+from skpuma.valuation import VALUATIONS
 
 README = (Path(__file__).parents[1] / "README.rst").read_text(encoding="utf-8")
 
@@ -26,10 +27,22 @@ def test_there_are_two_commands_of_one_line():
     assert commands[1].endswith("-m tests")
 
 
-def test_code_runs(capsys):
-    (code,) = [block for block in blocks() if block.startswith("from ")]
+CODE = [block for block in blocks() if block.startswith("from ")]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    zip(CODE, ["5 rows removed", "17[0-9] rows removed"], strict=True),
+    ids=["in code", "wrong labels"],
+)
+def test_code_runs(code, says, capsys):
     exec(compile(code, "README.rst", "exec"), {})
-    assert "5 rows removed" in capsys.readouterr().out
+    assert re.search(says, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", sorted(VALUATIONS))
+def test_every_valuation_system_is_listed(name):
+    assert f"``{name}``" in README
 
 
 @pytest.mark.parametrize("name", [key.partition(".")[2] for key in MODELS])

@@ -24,6 +24,12 @@ BENCHMARKS = {
     "pyinfluence": "tests.benchmarks.peers",
     "statsmodels": "tests.benchmarks.peers",
     "pipelines": "tests.benchmarks.pipelines",
+    "influence": "tests.benchmarks.influence",
+    "shapley": "tests.benchmarks.shapley",
+    "dvrl": "tests.benchmarks.dvrl",
+    "detection": "tests.benchmarks.detection",
+    "detection_cost": "tests.benchmarks.detection_real",
+    "mnist_errors": "tests.benchmarks.detection_real",
 }
 
 
