@@ -32,7 +32,7 @@ CODE = [block for block in blocks() if block.startswith("from ")]
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    zip(CODE, ["5 rows removed", "17[0-9] rows removed"], strict=True),
+    list(zip(CODE, ["5 rows removed", "17[0-9] rows removed"], strict=True)),
     ids=["in code", "wrong labels"],
 )
 def test_code_runs(code, says, capsys):

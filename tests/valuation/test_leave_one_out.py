@@ -210,7 +210,7 @@ def test_interrupt_keeps_what_is_done():
         (FrozenEstimator(LogisticRegression()), {}, "FrozenEstimator cannot be fitted"),
         (None, {"scoring": lambda *_: np.nan}, "not finite"),
     ],
-    ids=str,
+    ids=["method", "warm tree", "closed form", "warm lasso", "frozen", "nan score"],
 )
 def test_bad_parameters(estimator, parameters, match):
     train, test = problem(isinstance(estimator, Lasso))
