@@ -7,7 +7,6 @@ look again.
 """
 
 from skpuma.detection._label_noise import LabelNoise, label_noise
-from skpuma.detection._model import believed
 from skpuma.detection._rows import LabelledRows
 
 VIEWS = {
@@ -17,4 +16,4 @@ VIEWS = {
     "neighbors": "skpuma.detection._neighbors:NeighborsView",
 }
 
-__all__ = ["VIEWS", "LabelNoise", "LabelledRows", "believed", "label_noise"]
+__all__ = ["VIEWS", "LabelNoise", "LabelledRows", "label_noise"]
