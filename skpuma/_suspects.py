@@ -107,7 +107,7 @@ def by_labels(model, table, measured, settings, options, rng):
         Keywords ``X_val``, ... of the user; all None without validation rows.
     settings : valuing.Settings
     options : dict
-        ``views``, ``rounds``, ``cv``, ``n_jobs``, ``verbose`` and ``max_removed``.
+        ``views``, ``rounds``, ``cv``, ``n_jobs`` and ``verbose``.
     rng : RandomState
     """
     X, y, weight, sensitive = table
@@ -115,42 +115,19 @@ def by_labels(model, table, measured, settings, options, rng):
     validation = None
     if any(part is not None for part in measured.values()):
         validation = criterion_rows(model, *measured.values())
-    looked_at = None
-    if validation is not None:
-        # Weights of validation rows have a unit of their own.
-        unit = weight[weight > 0].mean() / validation[2][validation[2] > 0].mean()
-        looked_at = (*validation[:2], validation[2] * unit)
-    rows = LabelledRows.merge(training, looked_at, len(model.classes))
-    if len(np.unique(rows.code)) < 2:
-        raise ValueError(
-            "All rows with a positive weight have one class: no label can be told "
-            "from another. Pass rows of at least two classes."
-        )
-    noise = label_noise(
-        _views(model, rows, options, rng),
-        rows,
-        options["rounds"],
-        verbose=options["verbose"],
-    )
-    _warn_if_blind(noise, rows)
+    noise, rows = _judged(model, training, validation, options, rng)
     right = noise.right(rows.code)
     score = _placed(right, rows.place)
     whose = "training" if validation is None else "validation"
     if validation is None:
         # The rows measure the criterion as far as their labels can be believed.
-        believed = weight * np.nan_to_num(score)
+        measured = {"X_val": X, "y_val": y, "sensitive_features_val": sensitive}
         groups = check_groups(sensitive, len(weight))
-        of_criterion = (*training[:2], believed, groups)
-        measured = {
-            "X_val": X,
-            "y_val": y,
-            "sample_weight_val": believed,
-            "sensitive_features_val": sensitive,
-        }
+        of_criterion = (*training[:2], weight * np.nan_to_num(score), groups)
     else:
         believed = validation[2] * np.nan_to_num(_placed(right, rows.place_val))
         of_criterion = (*validation[:2], believed, validation[3])
-        measured = {**measured, "sample_weight_val": believed}
+    measured = {**measured, "sample_weight_val": of_criterion[2]}
     objective = Objective.at_fit(model, *training)
     valued = valuing.with_validation_rows(objective, of_criterion, settings)
     objective = objective.at(valued.model.theta)
@@ -184,6 +161,26 @@ def by_labels(model, table, measured, settings, options, rng):
     )
 
 
+def _judged(model, training, validation, options, rng):
+    """(LabelNoise, LabelledRows) of the training rows and of any validation rows."""
+    looked_at = None
+    if validation is not None:
+        # Weights of validation rows have a unit of their own.
+        weight, own = training[2], validation[2]
+        unit = weight[weight > 0].mean() / own[own > 0].mean()
+        looked_at = (*validation[:2], own * unit)
+    rows = LabelledRows.merge(training, looked_at, len(model.classes))
+    if len(np.unique(rows.code)) < 2:
+        raise ValueError(
+            "All rows with a positive weight have one class: no label can be told "
+            "from another. Pass rows of at least two classes."
+        )
+    views = _views(model, rows, options, rng)
+    noise = label_noise(views, rows, options["rounds"], verbose=options["verbose"])
+    _warn_if_blind(noise, rows)
+    return noise, rows
+
+
 def _warn_if_blind(noise, rows):
     """Say that a model which looks alone hardly tells the classes apart."""
     if set(noise.shares) != {"model"}:
@@ -191,7 +188,8 @@ def _warn_if_blind(noise, rows):
     share = np.bincount(rows.code, rows.weight, rows.n_classes) / rows.weight.sum()
     given = noise.unseen[np.arange(len(rows)), rows.code]
     known = np.average(np.log(given) - np.log(share[rows.code]), weights=rows.weight)
-    if known < BLIND * -np.sum(share * np.log(share)):
+    present = share[share > 0]
+    if known < BLIND * -np.sum(present * np.log(present)):
         warn(
             "The model hardly tells the classes apart, so that it cannot tell wrong "
             'labels either. Let others look too: views=("model", "neighbors", '
