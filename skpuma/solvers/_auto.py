@@ -25,7 +25,7 @@ def choose(curvature):
     return "cholesky" if p <= EXPLICIT_LIMIT else "cg"
 
 
-def factor(curvature, solver="auto", damping="auto"):
+def factor(curvature, solver="auto", damping="auto", near=None):
     """Factor a curvature.
 
     Parameters
@@ -41,6 +41,9 @@ def factor(curvature, solver="auto", damping="auto"):
     damping : "auto" or float
         "auto" is relative to the mean eigenvalue for networks, and 0 for other models
         unless their curvature is singular. The value used is ``solver.damping``.
+    near : BaseSolver, optional
+        Factor of a curvature nearby, by the same `solver` and `damping`. An iterative
+        one hands on its preconditioner.
 
     Returns
     -------
@@ -55,6 +58,10 @@ def factor(curvature, solver="auto", damping="auto"):
     ValueError
         If the table has no solver of that name.
     """
+    if near is not None and near.iterative:
+        renewed = near.renewed(curvature.with_damping(near.damping))
+        if renewed is not None:
+            return renewed
     if damping == "auto":
         relative = curvature.objective.model.relative_damping
         if relative > 0.0:

@@ -106,6 +106,10 @@ class BaseSolver(ABC):
         solver._asked = self._asked or self.tolerance
         return solver
 
+    def renewed(self, curvature):
+        """A solver of another curvature that keeps what was costly, or None."""
+        return None
+
     @abstractmethod
     def _solve(self, B):
         """Solve for the columns of B (p, m): (X, residual (m,), n_iter)."""

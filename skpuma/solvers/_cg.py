@@ -1,5 +1,7 @@
 """Conjugate gradients: matrix-free, preconditioned, all right-hand sides in a block."""
 
+import copy
+
 import numpy as np
 
 from skpuma.solvers._base import COLLINEAR, BaseSolver, relative
@@ -35,13 +37,15 @@ class CG(BaseSolver):
     max_iter : int, optional
         Block products with H. Default: 10 times the number of parameters, at least 100
         and at most 1000.
-    preconditioner : {"auto", "diagonal", "nystrom", "woodbury", "none"}
-        "diagonal" divides by the diagonal of H, after the intercepts of a linear model
-        are eliminated exactly. "nystrom" also divides out the largest eigenvalues that
-        are left, from a random sketch. "woodbury" inverts the curvature of a sample of
-        the rows (1500 by outputs, or half the parameters). "auto" is "woodbury" for a
+    preconditioner : {"auto", "diagonal", "kronecker", "nystrom", "woodbury", "none"}
+        "kronecker" is exact where all rows of a linear model with several outputs have
+        the same output Hessian; it needs dense rows. "diagonal" divides by the diagonal
+        of H, after the intercepts of a linear model are eliminated exactly. "nystrom"
+        also divides out the largest eigenvalues that are left, from a random sketch.
+        "woodbury" inverts the curvature of a sample of the rows (1500 by outputs, or
+        half the parameters). "auto" is "woodbury" for a
         network, and where the sample is all rows, if every parameter has a penalty or
-        damping; otherwise "diagonal" for a linear
+        damping; otherwise "kronecker" where it fits, else "diagonal", for a linear
         model and "none" for a network, and "nystrom" on top as soon as the solves have
         taken half the products that its sketch may.
     rank : int, optional
@@ -82,6 +86,15 @@ class CG(BaseSolver):
         self.max_iter = max_iter or int(np.clip(10 * p, 100, 1000))
         self._preconditioning = Preconditioning(curvature, preconditioner, rank)
         self.info["preconditioner"] = self._preconditioning.kind
+
+    def renewed(self, curvature):
+        """The same for a curvature nearby, with the preconditioner of this one."""
+        solver = copy.copy(self)
+        solver.curvature = curvature
+        solver.damping, solver.null_space = curvature.damping, curvature.null_space
+        solver.tolerance, solver._asked = self._asked or self.tolerance, None
+        solver.max_residual, solver.info = 0.0, self.info
+        return solver
 
     def _solve(self, B, start=None):
         norm = np.linalg.norm(B, axis=0)
@@ -137,7 +150,7 @@ class CG(BaseSolver):
             if self._preconditioning.widened():
                 self.info["preconditioner"] = self._preconditioning.kind
                 P = None
-            Z = self._preconditioned(R)
+            Z = self.precondition(R)
             scale = np.linalg.norm(Z, axis=0)
             if P is not None:
                 Z -= P @ inverse_curve(HP.T @ Z)
@@ -173,7 +186,8 @@ class CG(BaseSolver):
             )
         return lambda V: vectors @ ((vectors.T @ V) / values[:, None])
 
-    def _preconditioned(self, R):
+    def precondition(self, R):
+        """An approximation of ``H^-1 R`` for R (p, m), outside the null space."""
         basis = self.null_space
         Z = self._preconditioning.apply(R)
         if basis is not None:

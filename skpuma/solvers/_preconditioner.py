@@ -9,9 +9,10 @@ import numpy as np
 from scipy import sparse
 
 from skpuma import rows
+from skpuma.solvers._kronecker import Kronecker
 from skpuma.utils.errors import SolverError
 
-PRECONDITIONERS = ("auto", "diagonal", "none", "nystrom", "woodbury")
+PRECONDITIONERS = ("auto", "diagonal", "kronecker", "none", "nystrom", "woodbury")
 # Rows times outputs of a row sample: at most, and below which it says too little.
 SAMPLE_ROWS = 1500
 SMALLEST_SAMPLE = 200
@@ -258,7 +259,7 @@ class Preconditioning:
     Parameters
     ----------
     curvature : Curvature
-    name : {"auto", "diagonal", "nystrom", "woodbury", "none"}
+    name : {"auto", "diagonal", "kronecker", "nystrom", "woodbury", "none"}
         See `skpuma.solvers._cg.CG`.
     rank : int or None
         Columns of the sketch of "nystrom".
@@ -317,9 +318,15 @@ class Preconditioning:
             return RowSample(curvature)
         if name == "none":
             return Identity()
-        convex = curvature.objective.model.convex
         base = Identity()
-        if name == "diagonal" or convex:
+        if name == "kronecker" or (name != "diagonal" and _has_kronecker(curvature)):
+            if not _has_kronecker(curvature):
+                raise SolverError(
+                    "preconditioner='kronecker' is for dense rows of a linear model "
+                    "with several outputs that share one penalty: use 'auto'."
+                )
+            base = Kronecker(curvature, _output_hessian(curvature))
+        elif name == "diagonal" or curvature.objective.model.convex:
             base = Diagonal(curvature)
         return Nystrom(curvature, base, self.rank) if name == "nystrom" else base
 
@@ -337,6 +344,12 @@ def _sample_is_good(curvature):
     if size == rows.count(curvature.objective.X):
         return True
     return not model.convex and size * model.n_outputs >= SMALLEST_SAMPLE
+
+
+def _has_kronecker(curvature):
+    """Whether classes are coupled and the rows alike enough for `Kronecker`."""
+    model = curvature.objective.model
+    return model.convex and curvature.factored and Kronecker.fits(curvature)
 
 
 def sample_size(curvature):

@@ -14,6 +14,7 @@ from skpuma.checks import check_solver
 from skpuma.curvature import curvature_of
 from skpuma.solvers import CG, SOLVERS, LiSSA, factor
 from skpuma.solvers._auto import choose
+from skpuma.solvers._kronecker import Kronecker
 from skpuma.solvers._preconditioner import Identity, Nystrom
 from skpuma.utils._registry import load
 from skpuma.utils.errors import SolverError
@@ -27,7 +28,7 @@ INDEFINITE = {"eigh"}
 NEEDS_CONDITION = {"lissa"}
 # Solvers whose own tolerance is for rankings, and what brings them to rounding.
 TIGHT = {"lissa": partial(LiSSA, tolerance=1e-9, max_depth=100_000)}
-PRECONDITIONERS = ["auto", "diagonal", "none", "nystrom", "woodbury"]
+PRECONDITIONERS = ["auto", "diagonal", "kronecker", "none", "nystrom", "woodbury"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -345,7 +346,7 @@ def test_a_block_takes_fewer_iterations_than_its_columns(m, share):
     np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("preconditioner", PRECONDITIONERS)
+@pytest.mark.parametrize("preconditioner", sorted({*PRECONDITIONERS} - {"kronecker"}))
 def test_dependent_right_hand_sides(preconditioner):
     matrix = ill_conditioned(100, 1e3).with_damping(1.0)
     p = matrix.shape[0]
@@ -383,9 +384,68 @@ def test_preconditioners(preconditioner, problem):
         with pytest.raises(SolverError, match="damping > 0"):
             solver(matrix)
         return
+    if preconditioner == "kronecker" and not Kronecker.fits(matrix):
+        with pytest.raises(SolverError, match="several outputs"):
+            solver(matrix)
+        return
     check_solver(solver, matrix)
     kind = solver(matrix).info["preconditioner"]
     assert preconditioner == "auto" or preconditioner in kind
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_kronecker_is_exact_where_all_rows_are_alike(intercept):
+    # The output Hessian of a squared loss is the identity.
+    X = problems.rows(60, 5) + 0.5
+    model = Ridge(0.3, fit_intercept=intercept).fit(X, problems.numbers(X, 3))
+    objective = problems.objective_of(model, X, problems.numbers(X, 3))
+    matrix = curvature_of(objective, damping=0.2)
+    solver = CG(matrix, preconditioner="kronecker")
+    B = np.random.default_rng(0).standard_normal((matrix.shape[0], 2))
+    if intercept:
+        # It has the ridge of the coefficients there, which is next to none.
+        assert solver.solve(B).n_iter <= 4
+    else:
+        expected = np.linalg.solve(matrix.dense(), B)
+        np.testing.assert_allclose(solver.precondition(B), expected, rtol=1e-9)
+        assert solver.solve(B).n_iter == 1
+
+
+def test_kronecker_serves_correlated_columns():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 40)) @ rng.standard_normal((40, 40))
+    y = problems.classes(X, 3)
+    matrix = curvature_of(problems.objective_of(LogisticRegression().fit(X, y), X, y))
+    b = matrix.objective.row_gradients(np.arange(1)).T
+    taken = {
+        kind: CG(matrix, preconditioner=kind).solve(b).n_iter
+        for kind in ("auto", "diagonal")
+    }
+    assert CG(matrix).info["preconditioner"] == "kronecker"
+    assert taken["auto"] <= 0.5 * taken["diagonal"]
+
+
+def test_a_renewed_solver_is_of_the_other_curvature():
+    X = problems.rows(80, 4)
+    y = problems.classes(X, 3)
+    objective = problems.objective_of(LogisticRegression().fit(X, y), X, y)
+    solver = factor(curvature_of(objective), "cg")
+    solver.loosened(0.5).solve(np.ones(objective.model.n_parameters))
+    weight = np.random.default_rng(0).uniform(0.1, 3.0, 80)
+    other = curvature_of(objective.reweighted(weight))
+    for near in (solver, solver.loosened(0.5)):
+        renewed = factor(other, "cg", near=near)
+        assert renewed.tolerance == solver.tolerance
+        assert renewed._preconditioning is solver._preconditioning
+        b = objective.row_gradients(np.arange(2)).T
+        expected = np.linalg.pinv(other.dense()) @ b
+        value = renewed.solve(b).value
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(value, expected, atol=1e-6 * scale)
+    # A direct solver has nothing to hand on.
+    direct = factor(curvature_of(objective), "eigh")
+    again = factor(other, "eigh", near=direct)
+    np.testing.assert_allclose(again.solve(b).value, expected, atol=1e-6 * scale)
 
 
 def test_intercepts_are_eliminated_by_the_diagonal():
