@@ -21,6 +21,8 @@ BLOCK_BYTES = 8 * 2**20
 SPARSE_GRAM_DENSITY = 0.15
 # Multiplications from which several threads make a Gram matrix faster.
 THREADED_WORK = 2e7
+# Columns from which a product is faster the other way round.
+WIDE = 256
 
 
 def count(X):
@@ -76,6 +78,9 @@ def blocks(n, row_bytes, budget=None):
 def product(X, M):
     """``X @ M`` in float64 for M (d,) or (d, m)."""
     if X.dtype == np.float64:
+        if _is_dense(X) and M.ndim == 2 and X.shape[1] >= WIDE:
+            # BLAS reads long rows better as columns of the transpose.
+            return (M.T @ X.T).T
         return np.asarray(X @ M)
     # A mixed product would convert all of X first.
     out = np.empty((X.shape[0], *M.shape[1:]))
@@ -84,9 +89,15 @@ def product(X, M):
     return out
 
 
+def _is_dense(X):
+    return isinstance(X, np.ndarray)
+
+
 def column_sums(X, weight):
     """``X.T @ weight`` in float64 for weight (n,) or (n, m)."""
     if X.dtype == np.float64:
+        if _is_dense(X) and weight.ndim == 2:
+            return (weight.T @ X).T
         return np.asarray(X.T @ weight)
     out = np.zeros((X.shape[1], *weight.shape[1:]))
     for rows, block in _double(X):

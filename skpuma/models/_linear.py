@@ -195,7 +195,7 @@ class LinearModel(BaseModel):
 
     def gram_product(self, X, hessian, V):
         # One pass back for all columns of V.
-        moved = np.einsum("nkl,nlm->nkm", hessian, self.jvp(X, V))
+        moved = hessian @ self.jvp(X, V)
         n, k, m = moved.shape
         back = rows.column_sums(X, moved.reshape(n, k * m)).T.reshape(k, m, -1)
         return self.join(back.transpose(0, 2, 1), moved.sum(axis=0))
