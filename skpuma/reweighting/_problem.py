@@ -118,7 +118,8 @@ def solve(
         )
     names = [solver]
     if solver == "auto":
-        small = problem.A.size <= CVXPY_LIMIT
+        # One equation in one unknown is no task for a conic solver.
+        small = 1 < len(problem.t) and problem.A.size <= CVXPY_LIMIT
         names = ["cvxpy", "dual"] if small else ["dual", "cvxpy"]
         if problem.l2 == 0.0:
             names = ["cvxpy"]

@@ -251,3 +251,11 @@ def test_automatic_choice_by_size(monkeypatch):
     np.testing.assert_allclose(reweighting.solve(*arguments), expected, atol=1e-5)
     with pytest.raises(SolverError, match="cvxpy was asked"):
         reweighting.solve(*arguments, l1_ratio=1.0)  # a lasso has no dual here
+    monkeypatch.undo()
+    monkeypatch.setattr(cvxpy_module, "_solve_whole", refuse)
+    with pytest.raises(SolverError, match="cvxpy was asked"):
+        load(SOLVERS["cvxpy"])(problem_of(2, 0.5, 0.1, "both", 1.0))
+    # A single criterion never needs a conic solver, however few rows there are.
+    single = inputs(1)
+    expected = reweighting.solve(*single, solver="dual")
+    np.testing.assert_array_equal(reweighting.solve(*single), expected)
