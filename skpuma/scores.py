@@ -13,11 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from skpuma import rows
+from skpuma.curvature import curvature_of
+from skpuma.solvers import factor
 from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
 # Random vectors of a sketch, and the residual of solves whose result is an estimate.
 PROBES = 8
+# Parameters up to which their solves share products, and all are in memory.
+PROBED_AT_ONCE = 20_000
 LOOSE = 0.1
 UNREMOVABLE = 1e-8
 # Relative decrement at which a line search fails by rounding, not by the model.
@@ -87,9 +91,10 @@ def _sketched_stationarity(objective, solver, gradient):
     loose = solver.loosened(LOOSE)
     rng = np.random.default_rng(0)
     square = np.zeros(rows.count(objective.X))
-    for _ in range(PROBES):
-        s = loose.solve(rng.standard_normal(len(gradient))).value
-        square += np.square(psi_matrix(objective, s[:, None])[:, 0])
+    width = PROBES if len(gradient) <= PROBED_AT_ONCE else 1
+    for _ in range(0, PROBES, width):
+        S = loose.solve(rng.standard_normal((width, len(gradient))).T).value
+        square += np.square(psi_matrix(objective, S)).sum(axis=1)
     moved = np.sqrt(square / PROBES) * objective.weight / objective.total_weight
     unit = np.percentile(moved[objective.weight > 0], 90)
     step = np.linalg.norm(loose.solve(gradient).value)
@@ -98,19 +103,34 @@ def _sketched_stationarity(objective, solver, gradient):
     return Stationarity(value, size, objective.model.gradient_tolerance())
 
 
-def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=1e-13):
+def newton_factor(objective, near=None):
+    """The true curvature of Newton steps, damped only if singular."""
+    return factor(curvature_of(objective), near=near)
+
+
+def polish(
+    objective,
+    make_solver=newton_factor,
+    solver=None,
+    max_steps=MAX_POLISH,
+    tolerance=1e-13,
+    keep=0.0,
+):
     """Damped Newton steps to the optimum of a convex objective.
 
     Parameters
     ----------
     objective : Objective
     make_solver : callable
-        Objective -> factored, undamped curvature.
+        (Objective, solver of the step before or None) -> factored, undamped curvature.
     solver : BaseSolver, optional
         Factor at the start, if there is one already; a damped one is not used.
     max_steps : int
     tolerance : float
         Stop when the Newton decrement is below it, relative to |J|.
+    keep : float
+        A factor is used again where its last step left less than this share of the
+        gradient; `solver` is then one of a point nearby. 0 is Newton's method.
 
     Returns
     -------
@@ -125,12 +145,15 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
     value = objective.value()
     if solver is not None and solver.damping > 0:
         solver = None
-    start = None
+    start = last = before = None
+    fresh = keep == 0.0
     for _ in range(max_steps):
-        solver = solver or make_solver(objective)
         theta, gradient = objective.model.theta, objective.gradient()
-        # A step need not be solved better than Newton converges.
         size = np.linalg.norm(gradient)
+        if solver is None or (before is not None and size > keep * before):
+            solver, fresh = make_solver(objective, last), True
+        before = size
+        # A step need not be solved better than Newton converges.
         start = start or size
         forcing = min(LOOSE, np.sqrt(size / max(start, 1e-300)))
         step = solver.loosened(forcing).solve(gradient).value
@@ -138,7 +161,7 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
             short = np.linalg.norm(step) <= SAME_FACTOR * np.linalg.norm(theta)
-            return objective.at(theta - step), solver if short else None, True
+            return objective.at(theta - step), solver if short and fresh else None, True
         length, accepted = 1.0, None
         while length > 1e-6:
             trial = objective.at(theta - length * step)
@@ -149,7 +172,7 @@ def polish(objective, make_solver, solver=None, max_steps=MAX_POLISH, tolerance=
             length *= 0.5
         if accepted is None:
             return objective, None, decrement <= STALLED * max(abs(value), 1e-12)
-        objective, value, solver = accepted, trial_value, None
+        objective, value, last, fresh = accepted, trial_value, solver, False
     return objective, None, False
 
 

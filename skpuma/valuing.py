@@ -55,14 +55,14 @@ class Settings:
             return solver
         return factor(curvature_of(objective, self.curvature), self.solver, "auto")
 
-    def undamped(self, objective):
+    def undamped(self, objective, near=None):
         """The true curvature of Newton steps and leverage, damped only if singular."""
         if self.effect == "one_step" and self.solver in ("cg", "lissa"):
             raise SolverError(
                 "effect='one_step' needs explicit curvature: use solver='cholesky' or "
                 "effect='linear'."
             )
-        return factor(curvature_of(objective), self.solver, "auto")
+        return factor(curvature_of(objective), self.solver, near=near)
 
 
 @dataclass(frozen=True)

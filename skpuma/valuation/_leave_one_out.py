@@ -18,11 +18,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from skpuma import rows, scores
 from skpuma._meta import FAR_LIMIT
 from skpuma.criteria import SquaredError, measures_of
-from skpuma.curvature import curvature_of
 from skpuma.models import adapt, supports
 from skpuma.objective import Objective
 from skpuma.refit import fit_estimator
-from skpuma.solvers import factor
 from skpuma.utils._progress import Interruptible
 from skpuma.utils.errors import (
     NotDifferentiableError,
@@ -267,10 +265,10 @@ def _optimum(utility):
     fit = model.inputs(utility.X), model.targets(utility.y)
     objective = Objective.at_fit(model, *fit, np.ones(len(utility.y)))
     try:
-        solver = _factored(objective)
+        solver = scores.newton_factor(objective)
         distance = scores.stationarity(objective, solver).value
-        objective, _, converged = scores.polish(objective, _factored, solver)
-        solver = _factored(objective)
+        objective, _, converged = scores.polish(objective, solver=solver)
+        solver = scores.newton_factor(objective)
     except SolverError as error:
         raise NotDifferentiableError(str(error)) from error
     if not converged or solver.damping > 0.0:
@@ -292,10 +290,6 @@ def _warn_if_far(distance):
             "more iterations, or use method='refit' for the fits as they are.",
             StationarityWarning,
         )
-
-
-def _factored(objective):
-    return factor(curvature_of(objective), "auto", "auto")
 
 
 def _column(model, y):
@@ -359,7 +353,7 @@ def optimum_without(objective, solver, row):
         if size <= TOLERANCE * np.linalg.norm(theta):
             return theta
     try:
-        found, _, converged = scores.polish(without, _factored)
+        found, _, converged = scores.polish(without)
     except SolverError:
         return None
     return found.model.theta if converged else None

@@ -5,12 +5,10 @@ from scipy import sparse
 
 from skpuma import rows, scores
 from skpuma._meta import require_fitted
-from skpuma.curvature import curvature_of
 from skpuma.losses import BaseLoss
 from skpuma.models import LinearModel, adapt
 from skpuma.objective import FitRecord, Objective
 from skpuma.refit import fit_estimator
-from skpuma.solvers import factor
 from skpuma.utils._validation import check_number
 from skpuma.utils.errors import StationarityWarning, warn
 from skpuma.valuation._base import BaseValuation, Part, check_output, seeded
@@ -242,11 +240,7 @@ def _last_layer(objective, features, l2, targets):
         class_weights=None,
     )
     start = Objective(layer, features, y, objective.weight, record)
-    return scores.polish(start, _factored, max_steps=MAX_STEPS)[0]
-
-
-def _factored(objective):
-    return factor(curvature_of(objective), "auto", "auto")
+    return scores.polish(start, max_steps=MAX_STEPS)[0]
 
 
 class LastLayer(LinearModel):
