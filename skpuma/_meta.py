@@ -180,8 +180,10 @@ def n_rows(y):
     return shape[0]
 
 
-def criterion_rows(model, X_val, y_val, weight_val, groups_val):
+def criterion_rows(model, X_val, y_val, weight_val, groups_val, known=(None, None)):
     """Prepared rows that measure C, from the user's X_val and its companions.
+
+    `known` is a table of the user and its prepared rows, which are not prepared again.
 
     Raises
     ------
@@ -201,7 +203,7 @@ def criterion_rows(model, X_val, y_val, weight_val, groups_val):
     y = model.targets(y_val)
     if len(y) == 0:
         raise ValueError("X_val has no rows: pass rows that measure the criterion.")
-    X = model.inputs(X_val)
+    X = known[1] if X_val is known[0] else model.inputs(X_val)
     if X.shape[0] != len(y):
         raise ValueError(f"X_val has {X.shape[0]} rows, y_val has {len(y)}.")
     weight = check_weights(weight_val, len(y), "sample_weight_val")

@@ -17,10 +17,8 @@ from skpuma._meta import (
     warn_no_optimum,
 )
 from skpuma.criteria import measures_of
-from skpuma.curvature import curvature_of
 from skpuma.objective import Objective
 from skpuma.reporting import PatchReport, history_of, report_of
-from skpuma.solvers import factor
 from skpuma.utils._grouping import names_groups, rows_of_groups
 from skpuma.utils._validation import (
     check_bool,
@@ -179,7 +177,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
         rows_of_C = (objective.X, objective.y, own, sensitive)
         measured_on = f"the {int(keep.sum())} unmarked training rows"
     else:
-        rows_of_C = criterion_rows(model, *validation)
+        rows_of_C = criterion_rows(model, *validation, known=(X, objective.X))
         measured_on = f"{len(rows_of_C[1])} validation rows"
     measures = measures_of(p["criterion"], model, *rows_of_C)
     target = None
@@ -367,8 +365,7 @@ def _deltas(p, model, measures, rows_of_C):
 def _stationarity(request, path, moved_before):
     """Distance from the optimum, and what curvature and solver were chosen."""
     objective, settings = request.objective, request.settings
-    curvature = curvature_of(path.curvature_part(objective), settings.curvature)
-    solver = factor(curvature, settings.solver, settings.damping)
+    solver = path.first_solver()
     distance = scores.stationarity(objective, solver)
     model = objective.model
     advice = (
@@ -378,7 +375,11 @@ def _stationarity(request, path, moved_before):
     # Convex models are corrected: their distance needs no advice, only other rows do.
     warn_if_not_stationary(distance, model.convex, advice, moved_before)
     warn_if_singular(solver, settings.damping, model.convex)
-    info = {"curvature": curvature.name, **solver.info, "damping": solver.damping}
+    info = {
+        "curvature": solver.curvature.name,
+        **solver.info,
+        "damping": solver.damping,
+    }
     return distance.value, info
 
 

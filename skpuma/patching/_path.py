@@ -14,6 +14,17 @@ from skpuma.utils.errors import SolverError
 MAX_STEPS = 500
 # A factor is kept while a Newton step shrinks the gradient by more than this.
 CONTRACTION = 0.2
+# Size, relative to theta, of a step behind which there is nothing: of direct solvers,
+# and of iterative ones, whose steps cost as much as an iteration of a refit.
+LAST_STEP = {False: 1e-10, True: 1e-6}
+# Newton decrement of the start of a path, relative to J, with direct and iterative
+# solvers.
+START_DECREMENT = {False: 1e-13, True: 1e-5}
+# Relative residual of the solve of such a step, where it is iterative.
+FORCING = 0.05
+# The same of psi of the rows that may be re-weighted, and of the direction where a
+# correction follows.
+DIRECTION_RESIDUAL = 1e-2
 BISECTIONS = 14
 # Share of a delta that may be left unused where it ends a path.
 CLOSE = 1e-3
@@ -55,6 +66,7 @@ class Path:
         self.at_optimum = self.model.convex and corrects
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
+        self._near = self._first = None
         self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
@@ -119,10 +131,27 @@ class Path:
 
     # -- directions --------------------------------------------------------------------
 
-    def _solver(self, objective):
+    def first_solver(self):
+        """The curvature at the user's parameters and the weights before the patch.
+
+        The first direction takes it, if polishing has not moved the parameters.
+        """
+        self._first = self._solver_at(self.objective)
+        return self._first
+
+    def _solver_at(self, objective):
+        """The curvature of directions, factored; the first is kept for its parts."""
         settings = self.settings
         curvature = curvature_of(self.curvature_part(objective), settings.curvature)
-        return factor(curvature, settings.solver, settings.damping)
+        near = self._near if settings.damping in ("auto", 0.0) else None
+        return self._kept(
+            factor(curvature, settings.solver, settings.damping, near=near)
+        )
+
+    def _kept(self, solver):
+        if self._near is None and solver.iterative and solver.damping == 0.0:
+            self._near = solver
+        return solver
 
     def curvature_part(self, objective):
         """The rows that the curvature is taken over, scaled to the whole weight."""
@@ -140,12 +169,19 @@ class Path:
     def _direction(self, state):
         """(d theta / ds, lambda, solver) at a point of the path."""
         objective = self._weighted(state.s, state.lam, state.theta)
-        solver = self._solver(objective)
+        first, self._first = self._first, None
+        if first is not None and state.theta is self.model.theta:
+            solver = first
+        else:
+            del first  # one factor at a time is enough
+            solver = self._solver_at(objective)
         lam = self._compensation(objective, solver)
         base, marks = self.objective.weight, self.marks
         rate = np.where(marks.removed, base, -(lam + marks.extra) * base)
         right = objective.weighted_gradient(rate, self.objective.penalty_rate)
-        return solver.solve(right).value, lam, solver
+        # Corrections make up for what a loose solve leaves out.
+        loose = solver.loosened(DIRECTION_RESIDUAL) if self.corrects else solver
+        return loose.solve(right).value, lam, solver
 
     def _compensation(self, objective, solver):
         settings, marks = self.settings, self.marks
@@ -157,7 +193,8 @@ class Path:
         gradients = [
             self.measures[c].gradient(objective.model) for c in np.flatnonzero(bound)
         ]
-        S = scores.solve_criteria(solver, np.stack(gradients, axis=1))
+        loose = solver.loosened(DIRECTION_RESIDUAL)
+        S = scores.solve_criteria(loose, np.stack(gradients, axis=1))
         used = np.flatnonzero(marks.candidates | moving)
         psi = scores.psi_matrix(objective.subset(used), S)
         weight = self.objective.weight
@@ -212,8 +249,9 @@ class Path:
         fresh = False
         floor = 1e-15 * max(np.abs(objective.l2 * theta).max(initial=0.0), 1e-12)
         for _ in range(60):
-            step = solver.solve(gradient).value
-            small = np.linalg.norm(step) <= 1e-10 * max(np.linalg.norm(theta), 1e-8)
+            step = solver.loosened(FORCING).solve(gradient).value
+            size = LAST_STEP[solver.iterative] * max(np.linalg.norm(theta), 1e-8)
+            small = np.linalg.norm(step) <= size
             trial = objective.at(objective.model.theta - step)
             trial_gradient = trial.gradient()
             ratio = np.linalg.norm(trial_gradient) / max(
@@ -227,7 +265,7 @@ class Path:
                     continue
             elif fresh:
                 return self._globalised(objective)
-            solver, fresh = self._undamped(objective), True
+            solver, fresh = self._undamped(objective, solver), True
         return self._globalised(objective)
 
     def _globalised(self, objective):
@@ -236,9 +274,12 @@ class Path:
         self.converged = self.converged and converged
         return polished.model.theta
 
-    def _undamped(self, objective):
+    def _undamped(self, objective, near=None):
         """The true curvature for Newton steps, whatever the direction is taken in."""
-        return factor(curvature_of(objective), self.settings.solver)
+        near = self._near if near is None else near
+        return self._kept(
+            factor(curvature_of(objective), self.settings.solver, near=near)
+        )
 
     # -- walking -----------------------------------------------------------------------
 
@@ -257,7 +298,15 @@ class Path:
             return self._single_step()
         state = self.start
         if self.corrects and self.settings.polish:
-            polished, _, self.converged = scores.polish(self.objective, self._undamped)
+            self._first = None
+            # Corrections take every point that is kept the rest of the way.
+            solver = self._undamped(self.objective)
+            polished, _, self.converged = scores.polish(
+                self.objective,
+                self._undamped,
+                solver,
+                tolerance=START_DECREMENT[solver.iterative],
+            )
             state = replace(state, theta=polished.model.theta)
         trail, reason = [self.start], None
         directions = []
