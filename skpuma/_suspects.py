@@ -1,6 +1,6 @@
 """Which rows a debugger lists: by their labels, or by psi alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from skpuma import scores, trust, valuing
 from skpuma._meta import criterion_rows
 from skpuma.detection import VIEWS, LabelledRows, label_noise
 from skpuma.objective import Objective
+from skpuma.solvers import EXPLICIT_LIMIT
 from skpuma.utils._registry import load
 from skpuma.utils._validation import check_groups
 from skpuma.utils.errors import PatchWarning, warn
@@ -129,6 +130,9 @@ def by_labels(model, table, measured, settings, options, rng):
         of_criterion = (*validation[:2], believed, validation[3])
     measured = {**measured, "sample_weight_val": of_criterion[2]}
     objective = Objective.at_fit(model, *training)
+    if model.n_parameters > EXPLICIT_LIMIT:
+        # A ranking does not notice what Newton steps add, which are dear here.
+        settings = replace(settings, polish=False)
     valued = valuing.with_validation_rows(objective, of_criterion, settings)
     objective = objective.at(valued.model.theta)
     wrong = np.nan_to_num(score, nan=1.0) < 0.5
@@ -267,6 +271,8 @@ def _intervals(valued, part, of_criterion, settings, rng):
     if not len(part.y):
         return np.empty((2, 0, len(valued.names)))
     count = int(np.clip(BOOTSTRAP_ROWS // len(of_criterion[1]), FEWEST, N_BOOTSTRAP))
+    if valued.solver.iterative:
+        count = FEWEST
     S = trust.replicates_of(
         part, of_criterion, settings, valued.names, count, rng, valued.solver
     )

@@ -40,8 +40,6 @@ PRIOR_ROWS = 20.0
 # Half of the mixture is uniform over the views: the fitted shares vary much.
 UNIFORM_SHARE = 0.5
 MIXTURE_STEPS = 100
-# Rows that tell the rates well enough.
-RATE_ROWS = 10_000
 # Probabilities that are told from certainty.
 TINY, SURE = 1e-300, 1.0 - 1e-15
 # In log-odds: probabilities below exp(-FAR) are zero.
@@ -223,11 +221,7 @@ def _calibrated(probability, first, table, sources):
     source = np.empty(len(table), dtype=int)
     for s, rows in enumerate(sources):
         source[rows] = s
-    # The rows are in the order of their content: every so-manyth is a fair sample.
-    some = slice(None, None, max(len(table) // RATE_ROWS, 1))
-    rates = fitted_rates(
-        first[some], table.code[some], source[some], table.weight[some]
-    )
+    rates = fitted_rates(first, table.code, source, table.weight)
     for s, rows in enumerate(sources):
         code, weight = table.code[rows], table.weight[rows]
         T = rates.transition(s)

@@ -8,17 +8,19 @@ from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
 from skpuma import rows, scores
-from skpuma.curvature import curvature_of
 from skpuma.detection._base import BaseView
+from skpuma.detection._folds import FoldModels
 from skpuma.detection._rows import VALIDATION
 from skpuma.models import adapt
 from skpuma.objective import Objective
-from skpuma.solvers import factor
+from skpuma.solvers import EXPLICIT_LIMIT
 
 # Newton steps need not resolve more than the ranking of the rows does.
 DECREMENT = 1e-6
 MAX_STEPS = 10
-EXPLICIT_LIMIT = 2500
+# With many rows a factor is used again, while a step leaves less than this share of the
+# gradient.
+MANY_ROWS, KEEP = 10_000, 0.2
 
 
 class ModelView(BaseView):
@@ -26,8 +28,9 @@ class ModelView(BaseView):
 
     A convex model is moved to the optimum under the weights by Newton steps from where
     it is, and every row is left out in closed form (one further Newton step each, from
-    the factor that is there anyway): no refit. Other models, and those with too many
-    parameters for a factor, are fitted again on folds.
+    the factor that is there anyway): no refit. With too many parameters for a factor,
+    the models of folds are followed by Newton steps. Other models are fitted again on
+    folds.
 
     Parameters
     ----------
@@ -44,23 +47,34 @@ class ModelView(BaseView):
         self.model = model
         self.closed_form = model.convex and model.n_parameters <= EXPLICIT_LIMIT
         self.n_jobs = n_jobs
-        if self.closed_form:
+        if model.convex:
             self.objective = Objective.at_fit(model, table.X, table.code, table.weight)
             self.by_class = self.objective.weight / table.weight
-        else:
+            self.solver = None
+        if not self.closed_form:
             self.fold = folds_of(cv, table, random_state)
+        if model.convex and not self.closed_form:
+            self.folds = FoldModels(self.objective, self.fold)
 
     def probabilities(self, weight):
-        if not self.closed_form:
+        if not self.model.convex:
             return [self._out_of_fold(weight)]
+        if not self.closed_form:
+            z = self.folds.left_out_raw(self.by_class * weight)
+            return [believed(self.model, z, self.objective.record.class_weights)]
         start = self.objective.reweighted(self.by_class * weight)
+        # Every round starts where the one before ended, with fewer steps to go.
+        many = len(weight) >= MANY_ROWS
         moved, solver, _ = scores.polish(
-            start, _factored, max_steps=MAX_STEPS, tolerance=DECREMENT
+            start,
+            solver=self.solver if many else None,
+            max_steps=MAX_STEPS,
+            tolerance=DECREMENT,
+            keep=KEEP if many else 0.0,
         )
-        # The next round starts here, with fewer steps to go.
         self.objective = moved
-        solver = solver if solver is not None else _factored(moved)
-        z = scores.left_out_raw(moved, solver)
+        self.solver = solver or scores.newton_factor(moved)
+        z = scores.left_out_raw(moved, self.solver)
         return [believed(moved.model, z, moved.record.class_weights)]
 
     def _out_of_fold(self, weight):
@@ -93,10 +107,6 @@ def believed(model, z, class_weights):
     # Losses without a likelihood may leave a row without any probability.
     p = np.maximum(p, np.finfo(float).tiny) / class_weights
     return p / p.sum(axis=1, keepdims=True)
-
-
-def _factored(objective):
-    return factor(curvature_of(objective))
 
 
 def folds_of(cv, table, random_state):

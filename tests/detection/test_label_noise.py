@@ -256,12 +256,37 @@ def test_a_mixture_that_is_too_unsure_is_sharpened():
     assert found.rate[0] == pytest.approx(case.flipped.mean(), abs=0.02)
 
 
+def many(k, n=6000):
+    """Arguments of `fitted_rates`: rows of two sources, with uneven weights."""
+    case, rng = noisy(k, n=n), np.random.default_rng(0)
+    source = (np.arange(n) % 3 == 0).astype(int)
+    return case.P, case.given, source, rng.uniform(0.5, 2.0, n)
+
+
+def test_bins_of_two_classes_lose_next_to_nothing(monkeypatch):
+    binned = fitted_rates(*many(2))
+    monkeypatch.setattr("skpuma.detection._rates.BINNED_ROWS", 10**6)
+    every = fitted_rates(*many(2))
+    np.testing.assert_allclose(binned.rate, every.rate, atol=1e-3)
+    assert binned.power == pytest.approx(every.power, abs=5e-3)
+    np.testing.assert_allclose(binned.shift, every.shift, atol=1e-2)
+
+
+def test_rates_of_more_classes_are_those_of_a_sample(monkeypatch):
+    expected = fitted_rates(*(one[::3] for one in many(3)))
+    # One row is what it was, so that the penalty is too.
+    monkeypatch.setattr("skpuma.detection._rates.RATE_ROWS", 2000)
+    found = fitted_rates(*many(3))
+    np.testing.assert_allclose(found.rate, expected.rate, atol=2e-3)
+    assert found.power == pytest.approx(expected.power, abs=1e-2)
+
+
 def test_likelihood_is_that_of_the_given_labels(monkeypatch):
     case = noisy(3, n=50)
     rng = np.random.default_rng(0)
     weight, source = rng.uniform(0.5, 2.0, 50), (np.arange(50) >= 30).astype(int)
     t = rng.normal(0.0, 0.5, 3 + 6)
-    args = np.log(case.P), case.given, source, weight
+    args = np.log(case.P), case.given, source, weight, weight.mean()
     _, gradient = negative_likelihood(t, *args)
     h = 1e-6
     numeric = [
