@@ -15,6 +15,8 @@ from skpuma import rows
 from skpuma.curvature import curvature_of
 from skpuma.models import adapt, frame_of
 
+LARGEST_SEED = 2**31 - 1
+
 
 def base_of(estimator):
     """The estimator, or LogisticRegression() for None."""
@@ -50,6 +52,41 @@ def fit_estimator(estimator, X, y, sample_weight=None, fit_params=None):
         if sample_weight is not None:
             fit_params[weight_parameter(estimator)] = sample_weight
     return clone(estimator).fit(X, y, **fit_params)
+
+
+def refuse_frozen(estimator, why):
+    """Refuse a fitted estimator where the system has to fit clones of it.
+
+    Raises
+    ------
+    ValueError
+    """
+    if is_frozen(estimator):
+        raise ValueError(
+            f"A FrozenEstimator is not fitted again, and {why}: pass the estimator "
+            "itself."
+        )
+
+
+def seeded(estimator, rng):
+    """A clone whose open seeds are drawn, so that all fits of clones of it share them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Every ``random_state`` of it, and of what is in it, that is None is drawn. A
+        frozen estimator is handed back as it is.
+    rng : RandomState
+    """
+    if is_frozen(estimator):
+        return estimator
+    estimator = clone(estimator)
+    open_seeds = {
+        name: rng.randint(LARGEST_SEED)
+        for name, value in sorted(estimator.get_params().items(), key=lambda p: p[0])
+        if value is None and name.split("__")[-1] == "random_state"
+    }
+    return estimator.set_params(**open_seeds)
 
 
 def refit(objective, keep=None):

@@ -270,3 +270,16 @@ def check_whole(value, name, low=None):
         raise TypeError(f"{name} must be an int, got {value!r}.")
     check_number(value, name, low=low)
     return int(value)
+
+
+def check_jobs(n_jobs):
+    """None, or a number of jobs as joblib counts them.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if n_jobs is not None and check_whole(n_jobs, "n_jobs") == 0:
+        raise ValueError(
+            "n_jobs=0 has no meaning: use None or 1 for one job, -1 for all CPUs."
+        )

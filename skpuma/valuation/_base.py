@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -16,13 +16,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skpuma import rows
-from skpuma.refit import base_of, is_frozen
+from skpuma.refit import LARGEST_SEED, base_of
 from skpuma.utils._grouping import check_grouping
 from skpuma.utils._progress import Interruptible
-from skpuma.utils._validation import check_same_order, check_whole, index_of
+from skpuma.utils._validation import (
+    check_jobs,
+    check_same_order,
+    check_whole,
+    index_of,
+)
 from skpuma.utils.errors import PatchWarning, warn
-
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -277,40 +280,6 @@ class BaseValuation(BaseEstimator):
         return tags
 
 
-def seeded(estimator, rng):
-    """A clone whose open seeds are drawn, so that all fits of clones of it share them.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Every ``random_state`` of it, and of what is in it, that is None is drawn. A
-        frozen estimator is handed back as it is.
-    rng : RandomState
-    """
-    if is_frozen(estimator):
-        return estimator
-    estimator = clone(estimator)
-    open_seeds = {
-        name: rng.randint(LARGEST_SEED)
-        for name, value in sorted(estimator.get_params().items(), key=lambda p: p[0])
-        if value is None and name.split("__")[-1] == "random_state"
-    }
-    return estimator.set_params(**open_seeds)
-
-
-def check_jobs(n_jobs):
-    """None, or a number of jobs as joblib counts them.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if n_jobs is not None and check_whole(n_jobs, "n_jobs") == 0:
-        raise ValueError(
-            "n_jobs=0 has no meaning: use None or 1 for one job, -1 for all CPUs."
-        )
-
-
 def check_output(out, shape):
     """Where to write a result of this shape; a new array for None.
 
@@ -350,20 +319,6 @@ def refuse_missing(y, name):
         raise ValueError(
             f"Input {name} contains missing values: leave these rows out, or fill "
             "them in."
-        )
-
-
-def refuse_frozen(estimator, why):
-    """Refuse a fitted estimator where the system has to fit clones of it.
-
-    Raises
-    ------
-    ValueError
-    """
-    if is_frozen(estimator):
-        raise ValueError(
-            f"A FrozenEstimator is not fitted again, and {why}: pass the estimator "
-            "itself."
         )
 
 

@@ -6,16 +6,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skpuma import rows
+from skpuma.refit import LARGEST_SEED, refuse_frozen, seeded
 from skpuma.utils._progress import Interruptible
 from skpuma.utils._validation import check_number, check_whole
-from skpuma.valuation._base import (
-    LARGEST_SEED,
-    BaseValuation,
-    Part,
-    refuse_frozen,
-    seeded,
-    targets_of,
-)
+from skpuma.valuation._base import BaseValuation, Part, targets_of
 
 
 class DataOOB(BaseValuation):

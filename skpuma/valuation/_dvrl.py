@@ -16,17 +16,10 @@ from sklearn.utils.validation import (
 )
 
 from skpuma import rows
-from skpuma.refit import fit_estimator
+from skpuma.refit import fit_estimator, refuse_frozen, seeded
 from skpuma.utils._progress import Interruptible
 from skpuma.utils._validation import check_number, check_whole
-from skpuma.valuation._base import (
-    BaseValuation,
-    Part,
-    refuse_frozen,
-    refuse_missing,
-    seeded,
-    targets_of,
-)
+from skpuma.valuation._base import BaseValuation, Part, refuse_missing, targets_of
 from skpuma.valuation._selection_rewards import (
     LinearRefits,
     Refits,

@@ -18,10 +18,10 @@ from skpuma._meta import (
 from skpuma.curvature import CURVATURES
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
-from skpuma.refit import fit_estimator, is_frozen
+from skpuma.refit import fit_estimator, is_frozen, seeded
 from skpuma.utils._progress import Interruptible
 from skpuma.utils._validation import check_bool, check_number
-from skpuma.valuation._base import BaseValuation, Part, check_output, seeded
+from skpuma.valuation._base import BaseValuation, Part, check_output
 
 
 class InfluenceFunctions(BaseValuation):

@@ -20,7 +20,7 @@ from skpuma._meta import FAR_LIMIT
 from skpuma.criteria import SquaredError, measures_of
 from skpuma.models import adapt, supports
 from skpuma.objective import Objective
-from skpuma.refit import fit_estimator
+from skpuma.refit import fit_estimator, seeded
 from skpuma.utils._progress import Interruptible
 from skpuma.utils.errors import (
     NotDifferentiableError,
@@ -28,7 +28,7 @@ from skpuma.utils.errors import (
     StationarityWarning,
     warn,
 )
-from skpuma.valuation._base import BaseValuation, Part, seeded
+from skpuma.valuation._base import BaseValuation, Part
 from skpuma.valuation._utility import Utility
 
 METHODS = ("auto", "closed_form", "warm", "refit")

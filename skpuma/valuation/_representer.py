@@ -8,10 +8,10 @@ from skpuma._meta import require_fitted
 from skpuma.losses import BaseLoss
 from skpuma.models import LinearModel, adapt
 from skpuma.objective import FitRecord, Objective
-from skpuma.refit import fit_estimator
+from skpuma.refit import fit_estimator, seeded
 from skpuma.utils._validation import check_number
 from skpuma.utils.errors import StationarityWarning, warn
-from skpuma.valuation._base import BaseValuation, Part, check_output, seeded
+from skpuma.valuation._base import BaseValuation, Part, check_output
 
 TARGETS = ("labels", "model")
 MAX_STEPS = 200

@@ -4,16 +4,9 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from skpuma import rows
-from skpuma.refit import fit_estimator
+from skpuma.refit import fit_estimator, refuse_frozen, seeded
 from skpuma.utils._progress import Interruptible
-from skpuma.valuation._base import (
-    BaseValuation,
-    Part,
-    refuse_frozen,
-    seeded,
-    splits_of,
-    targets_of,
-)
+from skpuma.valuation._base import BaseValuation, Part, splits_of, targets_of
 
 CLASSIFIER_METHODS = ("probability", "margin")
 REGRESSOR_METHODS = ("absolute", "squared")

@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skpuma.refit import LARGEST_SEED, seeded
 from skpuma.utils._progress import Interruptible, progress
 from skpuma.utils._validation import check_number, check_whole
 from skpuma.utils.errors import PatchWarning, warn
-from skpuma.valuation._base import LARGEST_SEED, BaseValuation, Part, seeded
+from skpuma.valuation._base import BaseValuation, Part
 from skpuma.valuation._scans import engine_of
 from skpuma.valuation._utility import Utility
 

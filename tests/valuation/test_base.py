@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skpuma import InterruptedWarning, PatchWarning
+from skpuma.refit import seeded
 from skpuma.utils._grouping import check_grouping
 from skpuma.utils._progress import Interruptible, progress
 from skpuma.valuation._base import (
@@ -19,7 +20,6 @@ from skpuma.valuation._base import (
     Part,
     check_output,
     refuse_missing,
-    seeded,
     splits_of,
 )
 from tests.data import blobs, frame

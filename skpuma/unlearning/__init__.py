@@ -1,0 +1,32 @@
+"""Unlearning systems that a patch is compared with, under one contract.
+
+Every system is ``fit(X, y)``, then ``forget(X, y, rows)`` with the rows of the fit, and
+predicts as its estimator does. ``storage_`` says how many bytes it keeps for the sake
+of forgetting, ``cost_`` how many rows times epochs its last call went through.
+`PumaPatcher` has the same ``forget``, so that one loop compares all.
+"""
+
+from importlib import import_module
+
+UNLEARNERS = {
+    "AmnesiacClassifier": "skpuma.unlearning._amnesiac",
+    "AmnesiacRegressor": "skpuma.unlearning._amnesiac",
+    "FineTuner": "skpuma.unlearning._yardsticks",
+    "GradientAscent": "skpuma.unlearning._yardsticks",
+    "NewtonRemoval": "skpuma.unlearning._newton_removal",
+    "Retrainer": "skpuma.unlearning._yardsticks",
+    "SISAClassifier": "skpuma.unlearning._sisa",
+    "SISARegressor": "skpuma.unlearning._sisa",
+    "UnrolledSGDClassifier": "skpuma.unlearning._unrolled",
+    "UnrolledSGDRegressor": "skpuma.unlearning._unrolled",
+}
+
+__all__ = ["UNLEARNERS", *UNLEARNERS]
+
+
+def __getattr__(name):
+    if name not in UNLEARNERS:
+        raise AttributeError(f"module 'skpuma.unlearning' has no attribute {name!r}")
+    value = getattr(import_module(UNLEARNERS[name]), name)
+    globals()[name] = value
+    return value
