@@ -16,8 +16,20 @@ from skpuma.metrics._fairness import (
     equalized_odds_difference,
 )
 from skpuma.metrics._forgetting import forgetting_score, patch_scorer
+from skpuma.metrics._lira import lira_scores, logit_confidence
+from skpuma.metrics._membership import (
+    AttackGap,
+    MembershipAttack,
+    attack_gap,
+    membership_attack,
+)
+from skpuma.metrics._prediction_gap import PredictionGap, prediction_gap
 
 __all__ = [
+    "AttackGap",
+    "MembershipAttack",
+    "PredictionGap",
+    "attack_gap",
     "demographic_parity_difference",
     "detection_area",
     "detection_average_precision",
@@ -26,5 +38,9 @@ __all__ = [
     "equalized_odds_difference",
     "expected_calibration_error",
     "forgetting_score",
+    "lira_scores",
+    "logit_confidence",
+    "membership_attack",
     "patch_scorer",
+    "prediction_gap",
 ]
