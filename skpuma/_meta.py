@@ -42,7 +42,7 @@ def has(method):
 
     def check(self):
         fitted = getattr(self, "estimator_", None)
-        inner = refit.base_of(self.estimator) if fitted is None else fitted
+        inner = self._base() if fitted is None else fitted
         getattr(inner, method)
         return True
 

@@ -25,8 +25,10 @@ from skpuma._patch_request import (
     prepare,
     rows_to_remove,
 )
+from skpuma._verifying import Verifying
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
+from skpuma.patching import Passes
 from skpuma.utils._grouping import check_grouping
 from skpuma.utils._validation import (
     check_mask,
@@ -34,6 +36,9 @@ from skpuma.utils._validation import (
     check_same_index,
     check_weights,
 )
+
+# Attributes that a patch sets, and that go when it is undone.
+BY_PATCH = ("report_", "history_", "lambda_", "stationarity_", "cost_")
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,11 @@ class _Undo:
     estimator: object
     row_weight: np.ndarray
     beyond: bool
+    left: np.ndarray
     attributes: dict
 
 
-class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
+class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
     """Remove, or up-weight, training rows of a fitted model without retraining.
 
     Moves the parameters along the path on which the marked rows lose their weight,
@@ -127,6 +133,18 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         `sample_weight` of the next patch, so that removed rows stay removed.
     stationarity_ : float
         As in `PumaValuator`, before the patch.
+    cost_ : float
+        Rows times epochs of the last `fit`, `patch` or `forget`. Of a fit they are the
+        estimator's ``n_iter_`` (1 where it has none; a marker's are not counted). Of a
+        patch they are counted: each time that a row is asked for its outputs, for a
+        product with their derivative, or for its part of the curvature is half an
+        epoch, since training on a row takes outputs and a gradient. A part of the
+        curvature costs more time than either.
+    forgotten_ : ndarray of bool (n,)
+        Rows of the fit that have lost all of their weight.
+    storage_ : int
+        Bytes kept to undo patches, as they are pickled: models, weights and reports. 0
+        after `finalize`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
 
@@ -275,7 +293,8 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             _refuse_unused(keywords)
         n = n_rows(y)
         weight = check_weights(sample_weight, n)
-        model = adapt(estimator)
+        passes = Passes()
+        model = passes.counted(adapt(estimator))
         objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
         if mask is None and self.marker is not None:
             mask = self._mark(X, y, sample_weight, keywords, grouping)
@@ -296,7 +315,7 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             outcome = carry_out(request)
         self._start(own, objective, X, weight)
         if outcome is not None:
-            self._commit(outcome, weight)
+            self._commit(outcome, objective, weight, self.cost_ + passes.epochs)
         return self
 
     def _start(self, estimator, objective, X, weight):
@@ -305,8 +324,13 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         self._take_names(X)
         self.estimator_ = estimator
         self.row_weight_ = weight
+        self.cost_ = 0.0
+        if not refit.is_frozen(self._base()):
+            self.cost_ = refit.epochs_of(estimator) * np.count_nonzero(weight)
+        self._fit_weight = weight
         self._record = objective.record
-        self._fingerprint = fingerprint(objective.X, objective.y)
+        # Of the rows of the fit, and of those that no patch has removed since.
+        self._fingerprint = self._left = fingerprint(objective.X, objective.y)
         self._undo = []
         self._finalized = False
         self._beyond = False
@@ -336,9 +360,9 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         mask[np.argsort(effect[:, 0], kind="stable")[:count]] = True
         return mask if grouping is None else mask[grouping.code]
 
-    def _clear(self):
-        for name in ("report_", "history_", "lambda_", "stationarity_"):
-            if hasattr(self, name):
+    def _clear(self, but=()):
+        for name in BY_PATCH:
+            if name not in but and hasattr(self, name):
                 delattr(self, name)
 
     def _parameters(self):
@@ -410,22 +434,14 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
             If a criterion reached its delta before the patch was complete.
         """
         parameters = self._parameters()
-        estimator, record = self._current(X)
-        model = adapt(estimator)
-        targets = model.targets(y)
-        n = len(targets)
-        inputs = model.inputs(X)
-        if inputs.shape[0] != n:
-            raise ValueError(f"X has {inputs.shape[0]} rows, y has {n}.")
-        check_same_index(sample_weight, X, "sample_weight")
-        weight = self._weights_now(sample_weight, n, record)
+        passes = Passes()
+        estimator, objective, weight = self._now(X, y, sample_weight, passes)
+        n = len(weight)
         grouping = check_grouping(groups, n, X)
         mask = rows_to_remove(remove, grouping, n, X)
         extra = extra_weight(upweight, grouping, n, X)
         if (mask & (extra > 0)).any():
             raise ValueError("Some rows are both in remove and in upweight.")
-        objective = Objective.at_fit(model, inputs, targets, weight, record)
-        self._check_rows(objective)
         request = prepare(
             parameters,
             objective,
@@ -440,12 +456,31 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         outcome = carry_out(request, self._moved(), getattr(self, "_beyond", False))
         if not hasattr(self, "estimator_"):
             self._start(estimator, objective, X, weight)
-        self._commit(outcome, weight)
+        self._commit(outcome, objective, weight, passes.epochs)
         return self
 
-    def forget(self, X, y, rows, *, groups=None):
-        """Remove rows, or groups: `patch` by the name of the unlearning contract."""
-        return self.patch(X, y, remove=rows, groups=groups)
+    def _now(self, X, y, sample_weight=None, passes=None):
+        """The estimator as it is, its objective on the rows of the fit, their weights.
+
+        Raises
+        ------
+        ValueError
+            If these are other rows than those of the fit.
+        """
+        estimator, record = self._current(X)
+        model = adapt(estimator)
+        if passes is not None:
+            model = passes.counted(model)
+        targets = model.targets(y)
+        n = len(targets)
+        inputs = model.inputs(X)
+        if inputs.shape[0] != n:
+            raise ValueError(f"X has {inputs.shape[0]} rows, y has {n}.")
+        check_same_index(sample_weight, X, "sample_weight")
+        weight = self._weights_now(sample_weight, n, record)
+        objective = Objective.at_fit(model, inputs, targets, weight, record)
+        self._check_rows(objective)
+        return estimator, objective, weight
 
     def _current(self, X):
         """The fitted estimator to patch and the record of its fit."""
@@ -470,7 +505,12 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         """Refuse rows that are not those of the fit, or weights that undo a removal."""
         if not hasattr(self, "_fingerprint"):
             return
-        if not same_rows(self._fingerprint, fingerprint(objective.X, objective.y)):
+        given = objective.X, objective.y
+        # Rows that are removed may be others, once they have been deleted.
+        if not (
+            same_rows(self._fingerprint, fingerprint(*given))
+            or same_rows(self._left, fingerprint(*given, self.row_weight_ > 0))
+        ):
             raise ValueError(
                 "X and y are not the rows of the fit, or not in its order; pass the "
                 "same rows."
@@ -483,21 +523,21 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
                 "out, or pass patcher.row_weight_."
             )
 
-    def _commit(self, outcome, weight):
+    def _commit(self, outcome, objective, weight, cost):
         """The only place that changes the fitted state."""
-        kept = ("report_", "history_", "lambda_", "stationarity_")
-        attributes = {k: getattr(self, k) for k in kept if hasattr(self, k)}
-        self._undo.append(
-            _Undo(self.estimator_, self.row_weight_, self._beyond, attributes)
-        )
+        attributes = {k: getattr(self, k) for k in BY_PATCH if hasattr(self, k)}
+        before = (self.estimator_, self.row_weight_, self._beyond, self._left)
+        self._undo.append(_Undo(*before, attributes))
         if outcome.estimator is not None:
             self.estimator_ = outcome.estimator
         self.row_weight_ = weight * outcome.factor
+        self._left = fingerprint(objective.X, objective.y, self.row_weight_ > 0)
         self._beyond = self._beyond or outcome.report.s > 1.0
         self.report_ = outcome.report
         self.history_ = outcome.history
         self.lambda_ = outcome.lam
         self.stationarity_ = outcome.stationarity
+        self.cost_ = cost
         if self.verbose:
             print(outcome.report)
 
@@ -517,10 +557,11 @@ class PumaPatcher(TransformerMixin, DelegatesPrediction, PumaMeta):
         if not self._undo:
             raise ValueError("There is no patch to undo (or finalize() was called).")
         last = self._undo.pop()
-        self._clear()
+        self._clear(but=last.attributes)
         self.estimator_ = last.estimator
         self.row_weight_ = last.row_weight
         self._beyond = last.beyond
+        self._left = last.left
         for name, value in last.attributes.items():
             setattr(self, name, value)
         return self

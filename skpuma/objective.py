@@ -208,13 +208,15 @@ class Objective:
         return (gradients + share) * weight[:, None]
 
 
-def fingerprint(X, y):
+def fingerprint(X, y, keep=None):
     """A few sums that change with any row, label or order; no row can be read off.
 
     Parameters
     ----------
     X : prepared rows (n, d)
     y : coded targets
+    keep : ndarray of bool (n,), optional
+        Rows to look at, at their places; default all.
 
     Returns
     -------
@@ -223,6 +225,7 @@ def fingerprint(X, y):
     """
     n, d = X.shape
     wave = np.cos(np.arange(1, n + 1))
+    wave = wave if keep is None else wave * keep
     columns = rows.column_sums(X, wave)
     y = y if y.ndim == 1 else y @ np.cos(np.arange(y.shape[1]))
     projected = columns @ np.sin(np.arange(1, d + 1))

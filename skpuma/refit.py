@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skpuma import rows
 from skpuma.curvature import curvature_of
-from skpuma.models import adapt, frame_of
+from skpuma.models import adapt, frame_of, innermost
 
 LARGEST_SEED = 2**31 - 1
 
@@ -52,6 +52,12 @@ def fit_estimator(estimator, X, y, sample_weight=None, fit_params=None):
         if sample_weight is not None:
             fit_params[weight_parameter(estimator)] = sample_weight
     return clone(estimator).fit(X, y, **fit_params)
+
+
+def epochs_of(estimator):
+    """Passes over the rows of the last fit: ``n_iter_``, or 1 where there is none."""
+    n_iter = getattr(innermost(estimator), "n_iter_", None)
+    return 1.0 if n_iter is None else float(np.max(n_iter))
 
 
 def refuse_frozen(estimator, why):

@@ -10,11 +10,13 @@ its weights.
 """
 
 from skpuma.patching._forgetting import forgotten
+from skpuma.patching._passes import Passes
 from skpuma.patching._path import Path, default_curvature_rows
 from skpuma.patching._records import Marks, PatchResult, Settings, State
 
 __all__ = [
     "Marks",
+    "Passes",
     "PatchResult",
     "Path",
     "Settings",

@@ -11,6 +11,10 @@ padding:10px 14px;max-width:820px;overflow-x:auto}
 .skpuma th,.skpuma td{padding:4px 12px;text-align:right;border-bottom:1px solid #d8dee4;
 white-space:nowrap;background:none;color:inherit}
 .skpuma th:first-child,.skpuma td:first-child{text-align:left}
+.skpuma .pairs td+td{white-space:normal;text-align:left;overflow-wrap:anywhere}
+.skpuma .scroll{overflow-x:auto}.skpuma small{opacity:.75}
+@media (max-width:600px){.skpuma th,.skpuma td{padding:4px 6px}
+.skpuma td:first-child,.skpuma small{white-space:normal}}
 .skpuma .yes{color:#0b6bcb}.skpuma .no{color:#b35900;font-weight:600}
 .skpuma summary{cursor:pointer;font-weight:600}
 @media (prefers-color-scheme:dark){.skpuma{color:#e6edf3;background:#161b22;
