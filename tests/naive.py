@@ -90,6 +90,66 @@ def sgd_scan(X, y, stops, theta, rate, loss, X_val, y_val, metric):
     return np.array(scores, dtype=float)
 
 
+def network_gradient(X, y, weight, theta, widths, activation, loss, sd, intercept):
+    layers, start = [], 0
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        size = fan_in * fan_out
+        W = theta[start : start + size].reshape(fan_in, fan_out)
+        layers.append((W, theta[start + size : start + size + fan_out]))
+        start += size + fan_out
+    total = np.zeros(len(theta))
+    for x, target, w in zip(X, y, weight, strict=True):
+        values = [x]
+        for i, (W, b) in enumerate(layers):
+            z = values[-1] @ W + b
+            hidden = np.tanh(z) if activation == 0 else np.maximum(z, 0)
+            values.append(hidden if i + 1 < len(layers) else z)
+        if loss == 0:
+            delta = z - target
+        else:
+            delta = _softmax(z[None])[0] - _one_hot(np.array([target]), len(z))[0]
+            logits = z if len(z) > 1 else np.array([-z[0] / 2, z[0] / 2])
+            spread = logits.std(ddof=1)
+            if spread > 0:
+                by_logit = (logits - logits.mean()) / (len(logits) - 1) / spread
+                by_z = by_logit if len(z) > 1 else by_logit @ [[-0.5], [0.5]]
+                delta = delta + sd * by_z
+        parts = []
+        for value, (W, _) in zip(values[-2::-1], layers[::-1], strict=True):
+            parts = [np.outer(value, delta).ravel(), delta * intercept, *parts]
+            slope = 1 - value**2 if activation == 0 else value > 0
+            delta = (W @ delta) * slope
+        total += w * np.concatenate(parts)
+    return total
+
+
+def network_sgd(
+    X,
+    y,
+    weight,
+    order,
+    starts,
+    theta,
+    widths,
+    activation,
+    loss,
+    sd,
+    intercept,
+    alpha,
+    rate,
+):
+    decayed = [
+        np.repeat([alpha, 0.0], [fan_in * fan_out, fan_out])
+        for fan_in, fan_out in zip(widths, widths[1:], strict=False)
+    ]
+    network = widths, activation, loss, sd, intercept
+    for start, stop in zip(starts, starts[1:], strict=False):
+        at = order[start:stop]
+        step = network_gradient(X[at], y[at], weight[at], theta, *network) / len(at)
+        theta = theta - rate * (step + np.concatenate(decayed) * theta)
+    return theta
+
+
 def _until_quiet(score, stops, full, tolerance, quiet, streak):
     scores = np.full(len(stops), np.nan)
     for s, stop in enumerate(stops):

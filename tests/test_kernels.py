@@ -68,11 +68,32 @@ def sgd_scan(n, d, k, dtype):
     return X, y, stops, normal(1, d + 1, k), 0.1, 1, X_val, y_val, 1
 
 
+def network_gradient(n, d, k, dtype):
+    """Rectifiers and no intercepts for an even number of rows, else tanh units."""
+    k = 1 if k == 2 else k
+    X = normal(0, n, d + 1).astype(dtype).astype(float)
+    widths = np.array([d + 1, 4, 3, k] if n > 5 else [d + 1, k])
+    y = (np.arange(n) % max(k, 2)).astype(float)
+    weight = np.random.default_rng(3).uniform(0.0, 2.0, n)
+    theta = normal(4, int((widths[:-1] * widths[1:] + widths[1:]).sum()))
+    activation, loss = 1 - n % 2, 1 if k > 1 or n > 5 else 0
+    return X, y, weight, theta, widths, activation, loss, 0.3, n % 2 == 1
+
+
+def network_sgd(n, d, k, dtype):
+    X, y, weight, theta, *network = network_gradient(n, d, k, dtype)
+    order = np.random.default_rng(5).permutation(n)
+    starts = np.unique(np.append(np.arange(0, n, 3), n))
+    return X, y, weight, order, starts, theta, *network, 0.05, 0.2
+
+
 MAKE_ARGUMENTS = {
     "bin_sums": bin_sums,
     "gram_csr": gram_csr,
     "least_squares_scan": least_squares_scan,
     "logistic_scan": logistic_scan,
+    "network_gradient": network_gradient,
+    "network_sgd": network_sgd,
     "outer_rows": outer_rows,
     "sgd_scan": sgd_scan,
     "squares_csr": squares_csr,

@@ -11,6 +11,8 @@ KERNELS = {
     "outer_rows": "skpuma.kernels._linear",
     "gram_csr": "skpuma.kernels._linear",
     "squares_csr": "skpuma.kernels._linear",
+    "network_gradient": "skpuma.kernels._networks",
+    "network_sgd": "skpuma.kernels._networks",
     "bin_sums": "skpuma.kernels._binning",
     "least_squares_scan": "skpuma.kernels._permutations",
     "logistic_scan": "skpuma.kernels._permutations",

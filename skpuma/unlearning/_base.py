@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -84,6 +84,7 @@ class BaseUnlearner(BaseEstimator):
         """
         check_is_fitted(self, "forgotten_")
         with _AllOrNothing(self):
+            labelled = X
             X, y = self._checked(X, y, reset=False)
             before = ~self.forgotten_
             if len(y) != len(before) or rows_digest(X, y, before) != self._digest:
@@ -92,7 +93,7 @@ class BaseUnlearner(BaseEstimator):
                     "type: pass the X and y that fit was called with. Rows that were "
                     "forgotten keep their place, whatever they hold."
                 )
-            gone = rows_of(rows, len(y), X, "rows") & before
+            gone = rows_of(rows, len(y), labelled, "rows") & before
             kept = before & ~gone
             self._check_kept(y, kept)
             self.cost_ = 0.0
@@ -141,7 +142,7 @@ class BaseUnlearner(BaseEstimator):
             raise ValueError("X has 0 rows: there is nothing to learn from.")
         if self._classifies():
             check_classification_targets(y)
-            if reset and len(set(y.tolist())) < 2:
+            if reset and y.ndim == 1 and len(set(y.tolist())) < 2:
                 raise ValueError(
                     f"y has a single class, {y.tolist()[0]!r}: the number of classes "
                     "has to be greater than one; got 1 class."
@@ -157,7 +158,13 @@ class BaseUnlearner(BaseEstimator):
         check_same_order(y, X)
         X = X if hasattr(X, "shape") else np.asarray(X)
         y = np.asarray(y)
-        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            several = get_tags(self).target_tags.multi_output
+            y = column_or_1d(y, warn=not several)
+        if not reset and len(y) == len(self.forgotten_) and self.forgotten_.any():
+            # What was forgotten may hold anything, and is not to be complained about.
+            y = y.copy()
+            y[self.forgotten_] = y[~self.forgotten_][0]
         if not self._classifies():
             y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         return X, y
