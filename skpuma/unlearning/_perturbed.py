@@ -56,9 +56,9 @@ def norms_of(model, X):
     return float(np.sqrt(linalg.eigvalsh(model.hessian_gram(X, unit))[-1])), frobenius
 
 
-def factored(objective):
+def factored(objective, near=None):
     """The objective's Hessian, factored without damping."""
-    return factor(curvature_of(objective), "auto", 0.0)
+    return factor(curvature_of(objective), "auto", 0.0, near=near)
 
 
 def optimum_of(objective):

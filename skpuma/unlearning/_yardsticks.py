@@ -7,12 +7,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skpuma import rows
-from skpuma.curvature import curvature_of
 from skpuma.models import adapt, check_supported, find_adapter, frame_of, innermost
 from skpuma.objective import Objective
 from skpuma.refit import LARGEST_SEED, epochs_of, refuse_frozen, seeded
-from skpuma.scores import polish
-from skpuma.solvers import factor
+from skpuma.scores import newton_factor, polish
 from skpuma.unlearning._perturbed import Counted
 from skpuma.unlearning._wrapping import WrapsEstimator
 from skpuma.utils._progress import progress
@@ -178,7 +176,7 @@ class FineTuner(WrapsEstimator):
         model = adapt(self.estimator_)
         X, y = model.inputs(X), model.targets(y)
         objective = Objective.at_fit(model, X, y, np.ones(len(y)))
-        steps = Counted(lambda at: factor(curvature_of(at)))
+        steps = Counted(newton_factor)
         objective, _, _ = polish(objective, steps, max_steps=self.n_epochs)
         return objective.model.with_theta(objective.model.theta), steps.calls
 
