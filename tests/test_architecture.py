@@ -72,6 +72,7 @@ SHARED = {
     "unlearning/_unrolling.py",
     "unlearning/_wrapping.py",
     "valuation/_base.py",
+    "valuation/_network_fits.py",
     "valuation/_scans.py",
     "valuation/_selection_rewards.py",
     "valuation/_sgd_walks.py",

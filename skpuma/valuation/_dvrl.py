@@ -16,9 +16,10 @@ from sklearn.utils.validation import (
 )
 
 from skpuma import rows
-from skpuma.refit import fit_estimator, refuse_frozen, seeded
+from skpuma.refit import refuse_frozen, seeded
 from skpuma.utils._progress import Interruptible
 from skpuma.utils._validation import check_number, check_whole
+from skpuma.valuation import _network_fits
 from skpuma.valuation._base import BaseValuation, Part, refuse_missing, targets_of
 from skpuma.valuation._selection_rewards import (
     LinearRefits,
@@ -231,7 +232,7 @@ class DVRL(BaseValuation):
         classifies = self._classifies()
         y, y_val = targets_of(y, classifies), targets_of(y_val, classifies)
         estimator = seeded(self._estimator(), rng)
-        fitted = fit_estimator(estimator, X, y)
+        fitted = _network_fits.fit(estimator, X, y)
         model_of_val = _fit_validation_model(estimator, X_val, y_val, classifies)
         described = Description.of(fitted, model_of_val, X, y, classifies)
         score, utility = self._utility(estimator, fitted, X, y, X_val, y_val)
@@ -550,7 +551,7 @@ class _Constant:
 def _fit_validation_model(estimator, X_val, y_val, classifies):
     if classifies and len(np.unique(y_val)) == 1:
         return _Constant(y_val[0])
-    return fit_estimator(estimator, X_val, y_val)
+    return _network_fits.fit(estimator, X_val, y_val)
 
 
 def _opinion(model, X, classes):

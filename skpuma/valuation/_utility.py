@@ -10,7 +10,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import check_scoring
 
 from skpuma import rows
-from skpuma.refit import fit_estimator, is_frozen
+from skpuma.refit import is_frozen
+from skpuma.valuation import _network_fits
 
 
 class Utility:
@@ -102,7 +103,7 @@ class Utility:
             not finite;
             whatever the fit itself raises.
         """
-        return self.full_of(fit_estimator(self.estimator, self.X, self.y))
+        return self.full_of(_network_fits.fit(self.estimator, self.X, self.y))
 
     def full_of(self, fitted):
         """V(all rows) from the fit on all rows, for callers that have it; kept.
@@ -176,7 +177,7 @@ class Utility:
         # The rows were checked when all of them were fitted.
         with config_context(assume_finite=True, skip_parameter_validation=True):
             X, y = rows.take_user(self.X, index), self.y[index]
-            fitted = fit_estimator(self.estimator, X, y)
+            fitted = _network_fits.fit(self.estimator, X, y)
             return self._number(self.scorer(fitted, self.X_val, self.y_val))
 
     def _by_labels(self, index):

@@ -51,7 +51,7 @@ class ValueNetwork:
         self.joint = len(shapes) - 2  # the layer that sees m
         self.learning_rate = learning_rate
         # One array for all parameters, since a step of Adam is many small calls.
-        self._places = _places([*shapes, *((b,) for _, b in shapes)])
+        self._places = places_of([*shapes, *((b,) for _, b in shapes)])
         self._put(np.zeros(self._places[-1][0].stop, np.float32))
         for weight in self.weights:
             weight[...] = _glorot(weight.shape, rng)
@@ -152,22 +152,23 @@ class ValueNetwork:
     def _put(self, parameters):
         """Take all parameters (n_parameters,): the weights, then the biases."""
         self.parameters = parameters
-        self.weights, self.biases = self._split(parameters)
+        self.weights, self.biases = split(parameters, self._places)
         self._gradient = np.zeros_like(parameters)
-        self._by_weight, self._by_bias = self._split(self._gradient)
-
-    def _split(self, flat):
-        """Views of all weights and of all biases in an array of all parameters."""
-        parts = [flat[place].reshape(shape) for place, shape in self._places]
-        half = len(parts) // 2
-        return parts[:half], parts[half:]
+        self._by_weight, self._by_bias = split(self._gradient, self._places)
 
 
-def _places(shapes):
+def places_of(shapes):
     """Slices of one flat array for arrays of these shapes, with the shapes."""
     stops = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
     slices = [slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)]
     return list(zip(slices, shapes, strict=True))
+
+
+def split(flat, places):
+    """Views of all weights and of all biases in an array of all parameters."""
+    parts = [flat[place].reshape(shape) for place, shape in places]
+    half = len(parts) // 2
+    return parts[:half], parts[half:]
 
 
 def _glorot(shape, rng):

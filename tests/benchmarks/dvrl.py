@@ -158,7 +158,7 @@ def _speed(peer, split):
     cases = [
         ("logistic, batch 32, 200 epochs", None, LogisticRegression(), 200, 32, 5),
         ("logistic, batch 1,000, 200 epochs", None, LogisticRegression(), 200, 1000, 5),
-        ("2 x 100 network, batch 1,000, 5 epochs", network, twin, 5, 1000, 1),
+        ("2 x 100 network, batch 1,000, 5 epochs", network, twin, 5, 1000, 3),
     ]
     out = []
     for name, settings, estimator, epochs, batch, repeats in cases:
@@ -178,10 +178,8 @@ def _speed(peer, split):
             spent.append((theirs, _clocks() - start))
         (wall, cpu), (our_wall, our_cpu) = np.median(spent, axis=0)
         ratio, cpu_ratio = float(wall / our_wall), cpu / our_cpu
-        # A network's fit is scikit-learn's own; only the loop around it is ours.
-        goal, holds = (">= 5", ratio >= 5) if settings is None else ("-", None)
         value = f"{ratio:.1f} ({wall:.2f} / {our_wall:.2f} s), CPU {cpu_ratio:.1f}"
-        out.append((f"seconds, theirs / ours: {name}", value, goal, holds))
+        out.append((f"seconds, theirs / ours: {name}", value, ">= 5", ratio >= 5))
     return out
 
 
