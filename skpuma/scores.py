@@ -137,7 +137,8 @@ def polish(
     objective : Objective
         At the last parameters that lowered J; the model handed in is not changed.
     solver : BaseSolver or None
-        Factor of the last step, where that step was too short to change it.
+        Factor of the last step, where that step was too short to change it, or where
+        one of a point nearby will do (`keep`).
     converged : bool
         Whether the decrement fell below the tolerance. An objective without a finite
         optimum (separable classes, no penalty) does not converge.
@@ -161,7 +162,8 @@ def polish(
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
             short = np.linalg.norm(step) <= SAME_FACTOR * np.linalg.norm(theta)
-            return objective.at(theta - step), solver if short and fresh else None, True
+            serves = keep > 0.0 or (short and fresh)
+            return objective.at(theta - step), solver if serves else None, True
         length, accepted = 1.0, None
         while length > 1e-6:
             trial = objective.at(theta - length * step)

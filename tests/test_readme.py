@@ -7,6 +7,7 @@ import pytest
 
 from skpuma.criteria import CRITERIA
 from skpuma.models import MODELS
+from skpuma.unlearning import UNLEARNERS
 from skpuma.valuation import VALUATIONS
 
 README = (Path(__file__).parents[1] / "README.rst").read_text(encoding="utf-8")
@@ -27,15 +28,17 @@ def test_there_are_two_commands_of_one_line():
     assert commands[1].endswith("-m tests")
 
 
+# What each piece of code prints, among other things.
+SAYS = ["5 rows removed", "17[0-9] rows removed", "50 of 1347 rows removed"]
 CODE = [block for block in blocks() if block.startswith("from ")]
 
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    list(zip(CODE, ["5 rows removed", "17[0-9] rows removed"], strict=True)),
-    ids=["in code", "wrong labels"],
+    [pytest.param(code, says, id=says) for code, says in zip(CODE, SAYS, strict=True)],
 )
-def test_code_runs(code, says, capsys):
+def test_code_runs(code, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.rst", "exec"), {})
     assert re.search(says, capsys.readouterr().out)
 
@@ -43,6 +46,11 @@ def test_code_runs(code, says, capsys):
 @pytest.mark.parametrize("name", sorted(VALUATIONS))
 def test_every_valuation_system_is_listed(name):
     assert f"``{name}``" in README
+
+
+@pytest.mark.parametrize("name", sorted(UNLEARNERS))
+def test_every_unlearning_system_is_listed(name):
+    assert f"``{name.replace('Regressor', 'Classifier')}``" in README
 
 
 @pytest.mark.parametrize("name", [key.partition(".")[2] for key in MODELS])

@@ -20,6 +20,8 @@ LAST_STEP = {False: 1e-10, True: 1e-6}
 # Newton decrement of the start of a path, relative to J, with direct and iterative
 # solvers.
 START_DECREMENT = {False: 1e-13, True: 1e-5}
+# The same on the way to the start, from where the factor serves the first direction.
+KEPT = 0.1
 # Relative residual of the solve of such a step, where it is iterative.
 FORCING = 0.05
 # The same of psi of the rows that may be re-weighted, and of the direction where a
@@ -66,7 +68,7 @@ class Path:
         self.at_optimum = self.model.convex and corrects
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
-        self._near = self._first = None
+        self._near, self._first = None, (None, None)
         self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
@@ -134,10 +136,11 @@ class Path:
     def first_solver(self):
         """The curvature at the user's parameters and the weights before the patch.
 
-        The first direction takes it, if polishing has not moved the parameters.
+        What comes first on the path, polishing or a direction, takes it.
         """
-        self._first = self._solver_at(self.objective)
-        return self._first
+        solver = self._solver_at(self.objective)
+        self._first = self.model.theta, solver
+        return solver
 
     def _solver_at(self, objective):
         """The curvature of directions, factored; the first is kept for its parts."""
@@ -169,11 +172,9 @@ class Path:
     def _direction(self, state):
         """(d theta / ds, lambda, solver) at a point of the path."""
         objective = self._weighted(state.s, state.lam, state.theta)
-        first, self._first = self._first, None
-        if first is not None and state.theta is self.model.theta:
-            solver = first
-        else:
-            del first  # one factor at a time is enough
+        (theta, solver), self._first = self._first, (None, None)
+        if theta is not state.theta:
+            solver = None  # one factor at a time is enough
             solver = self._solver_at(objective)
         lam = self._compensation(objective, solver)
         base, marks = self.objective.weight, self.marks
@@ -281,6 +282,28 @@ class Path:
             factor(curvature_of(objective), self.settings.solver, near=near)
         )
 
+    def _polished(self):
+        """The optimum of the weights before the patch.
+
+        Its last factor is near enough for the first direction, which a correction
+        follows.
+        """
+        (_, solver), self._first = self._first, (None, None)
+        settings = self.settings
+        newton = settings.curvature != "fisher" and settings.damping in ("auto", 0.0)
+        if solver is None or not newton or solver.damping > 0.0:
+            solver = self._undamped(self.objective)
+        polished, near, self.converged = scores.polish(
+            self.objective,
+            self._undamped,
+            solver,
+            tolerance=START_DECREMENT[solver.iterative],
+            keep=0.0 if solver.iterative else KEPT,
+        )
+        if newton and near is not None and near.damping == 0.0:
+            self._first = polished.model.theta, near
+        return polished.model.theta
+
     # -- walking -----------------------------------------------------------------------
 
     def walk(self):
@@ -298,16 +321,7 @@ class Path:
             return self._single_step()
         state = self.start
         if self.corrects and self.settings.polish:
-            self._first = None
-            # Corrections take every point that is kept the rest of the way.
-            solver = self._undamped(self.objective)
-            polished, _, self.converged = scores.polish(
-                self.objective,
-                self._undamped,
-                solver,
-                tolerance=START_DECREMENT[solver.iterative],
-            )
-            state = replace(state, theta=polished.model.theta)
+            state = replace(state, theta=self._polished())
         trail, reason = [self.start], None
         directions = []
         while reason is None:
