@@ -109,7 +109,9 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
     curvature, solver, damping : as in `PumaValuator`
     curvature_rows : "auto", None or int, default "auto"
         Rows that the curvature of the path is taken over: None is all of them; "auto"
-        is a sample of 1000 for networks. Gradients use all rows always.
+        is a sample for networks: of 1000 for one output, 500 for several, and 3000 by
+        the number of outputs (50 at least) with more than 5000 parameters. Gradients
+        use all rows always.
     polish : "auto" or bool, default "auto"
         Whether directions of convex models are computed at their exact optimum.
     memory : str or joblib.Memory, default None
