@@ -201,7 +201,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
     )
 
 
-def rows_to_remove(selection, grouping, n, X):
+def rows_to_remove(selection, grouping, n, X, name="remove"):
     """A mask (n,) of the rows to remove: of whole groups, where there are groups.
 
     Raises
@@ -209,8 +209,8 @@ def rows_to_remove(selection, grouping, n, X):
     ValueError, IndexError, KeyError, TypeError
     """
     if grouping is None:
-        return rows_of(selection, n, X)
-    return rows_of_groups(selection, grouping, X)
+        return rows_of(selection, n, X, name)
+    return rows_of_groups(selection, grouping, X, name)
 
 
 def _removed_groups(grouping, mask, weight):

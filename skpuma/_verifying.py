@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -12,6 +13,7 @@ from skpuma.evidence import _outputs, _record
 from skpuma.evidence._attacks import check_settings
 from skpuma.evidence._methods import METHODS, Settings
 from skpuma.evidence._removal import Removal, evidence_of
+from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
 from skpuma.rows import take, take_user
 from skpuma.utils._grouping import check_grouping
@@ -75,7 +77,7 @@ class Verifying:
             return self.patch(X, y, remove=rows, groups=groups)
         check_same_order(y, X)
         n = n_rows(y)
-        mask = rows_to_remove(rows, check_grouping(groups, n, X), n, X)
+        mask = rows_to_remove(rows, check_grouping(groups, n, X), n, X, "rows")
         if n == len(self.row_weight_):
             gone = self.forgotten_
             X, y = _without(X, y, gone)
@@ -84,7 +86,30 @@ class Verifying:
             self._now(X, y)
             self.cost_ = 0.0
             return self
+        if n == len(self.row_weight_):
+            self._keep_classes(y, mask, self.row_weight_ > 0)
         return self.patch(X, y, remove=mask, groups=groups)
+
+    def _keep_classes(self, y, mask, used):
+        """Refuse to take the last rows of a class out of a convex model.
+
+        Raises
+        ------
+        ValueError
+        """
+        labels = _outputs.labels_of(y)
+        if not is_classifier(self.estimator_) or labels.ndim != 1:
+            return
+        if len(self.classes_) == 2:
+            return  # a patch refuses that by itself
+        lost = set(labels[mask & used].tolist()) - set(labels[~mask & used].tolist())
+        if lost and adapt(self.estimator_).convex:
+            raise ValueError(
+                f"Classes {sorted(lost)} would lose their last rows. The intercept of "
+                "a class without rows has no finite optimum, so that a patch cannot "
+                "take them out altogether: keep a row of each class, or train again "
+                "(skpuma.unlearning.Retrainer)."
+            )
 
     def verify(
         self,
@@ -204,6 +229,8 @@ class Verifying:
         objective = self._of_fit(X, y)
         labels = _outputs.labels_of(y)
         _outputs.refuse_multilabel(self.estimator_, labels)
+        if test is not None and is_classifier(self.estimator_):
+            _outputs.refuse_unknown_labels([self.estimator_], test[1], "y_test")
         gone, asked = self._gone(X, rows, groups)
         val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         measured, measured_on = _measured(

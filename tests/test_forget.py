@@ -146,19 +146,30 @@ def test_rows_that_are_left_must_be_those_of_the_fit(change):
 
 def test_everything_and_a_class_are_not_forgotten():
     X, y = problem()
-    patcher = (
-        PumaPatcher(TIGHT, delta=0.1).fit(X, y).forget(X, y, y == 1, groups=None)
-        if False
-        else PumaPatcher(TIGHT, delta=0.1).fit(X, y)
-    )
+    patcher = PumaPatcher(TIGHT, delta=0.1).fit(X, y)
     state = data.snapshot(patcher)
     with pytest.raises(ValueError, match="nothing left to learn from"):
         patcher.forget(X, y, np.ones(120, bool))
     with pytest.raises(ValueError, match="nothing left to separate"):
         patcher.forget(X, y, y == 1)
-    with pytest.raises(IndexError, match="outside"):
+    with pytest.raises(IndexError, match="rows has positions outside"):
         patcher.forget(X, y, [120])
     assert data.snapshot(patcher) == state
+
+
+def test_the_last_rows_of_one_of_several_classes_are_refused():
+    X, y = data.blobs(120, k=3)
+    patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y)
+    state = data.snapshot(patcher)
+    with pytest.raises(ValueError, match=r"Classes \[2\] would lose their last rows"):
+        patcher.forget(X, y, y == 2)
+    assert data.snapshot(patcher) == state
+    keep = np.flatnonzero(y == 2)[0]
+    mask = y == 2
+    mask[keep] = False
+    assert patcher.forget(X, y, mask).forgotten_.sum() == mask.sum()
+    with pytest.raises(ValueError, match="would lose their last rows"):
+        patcher.forget(X, y, [keep])
 
 
 def test_groups_are_forgotten_as_a_whole():

@@ -352,12 +352,20 @@ def test_groups_and_the_model_are_named():
 
 def test_a_class_that_is_gone_as_a_whole_is_noted():
     X, y, test = problem(k=3)
-    patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y).forget(X, y, y == 2)
+    patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y).patch(X, y, remove=y == 2)
     assert 0.0 < patcher.row_weight_[2] < 1e-3
     evidence = patcher.verify(X, y, rows=y == 2, **test, **QUICK)
     assert any("All rows of a class are gone" in note for note in evidence.notes)
     assert np.isnan(line(evidence, "criteria", "log_loss")["retrained"])
     assert line(evidence, "scores", "accuracy")["retrained"] < 0.7
+
+
+def test_labels_of_another_type_are_refused():
+    X, y, test = problem()
+    patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y).forget(X, y, range(6))
+    test["y_test"] = np.asarray(test["y_test"]).astype(str)
+    with pytest.raises(ValueError, match="y_test has labels that the model does not"):
+        patcher.verify(X, y, **test, **QUICK)
 
 
 def test_a_marker_of_the_fit_is_verified_too():

@@ -2,10 +2,11 @@
 
 ``P(given j | x) = sum_k S_k(x) T_kj`` with ``S = softmax(a log Q + b)``: what the
 views expect, Q, made surer by the power a and shifted between the classes by b, and T
-one flip rate per true class and source of rows, spread evenly over the other classes.
-A mixture of views
-that were trained on wrong labels is less sure than the truth, which a makes up for, and
-leans to the class that took labels from others, which b makes up for.
+one flip rate per true class and source of rows, spread over the other classes by their
+shares of the given labels: spread evenly, twenty rows of a rare class would say that
+nothing is flipped. A mixture of views that were trained on wrong labels is less sure
+than the truth, which a makes up for, and leans to the class that took labels from
+others, which b makes up for.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Rates:
         The first is 0.
     rate : ndarray (S, K)
         Share of the rows of a true class with another label, by source.
+    spread : ndarray (K, K)
+        Where wrong labels of a true class (row) go; rows sum to 1.
     fit : float
         Penalised log-likelihood per unit of weight.
     """
@@ -47,6 +50,7 @@ class Rates:
     power: float
     shift: np.ndarray
     rate: np.ndarray
+    spread: np.ndarray
     fit: float
 
     def expected(self, unseen):
@@ -55,7 +59,15 @@ class Rates:
 
     def transition(self, source):
         """T (K, K) of one source."""
-        return uniform_flips(self.rate[source])
+        rate = self.rate[source]
+        return rate[:, None] * self.spread + np.diag(1.0 - rate)
+
+
+def spread_by(share):
+    """Where flips go (K, K), to the other classes by their share (K,) of the labels."""
+    spread = np.tile(share, (len(share), 1))
+    np.fill_diagonal(spread, 0.0)
+    return spread / spread.sum(axis=1, keepdims=True)
 
 
 def uniform_flips(rate):
@@ -86,6 +98,8 @@ def fitted_rates(unseen, code, source, weight):
     """
     K, n_sources = unseen.shape[1], source.max() + 1
     log_unseen, row = np.log(unseen), weight.mean()
+    # One row more of every class: any label may be a wrong one.
+    spread = spread_by(np.bincount(code, weight, K) + row)
     table = log_unseen, code, source, weight
     if K == 2 and len(code) >= BINNED_ROWS:
         table = _binned(*table)
@@ -104,7 +118,7 @@ def fitted_rates(unseen, code, source, weight):
             optimize.minimize(
                 negative_likelihood,
                 np.r_[np.log(FIRST_POWER), np.zeros(K - 1), rate],
-                args=(*table, row),
+                args=(*table, row, spread),
                 jac=True,
                 method="L-BFGS-B",
                 bounds=bounds,
@@ -112,7 +126,7 @@ def fitted_rates(unseen, code, source, weight):
         )
     best = min(found, key=lambda one: one.fun)
     power, shift, rate = _unpacked(best.x, K)
-    return Rates(float(power), shift, rate, float(-best.fun))
+    return Rates(float(power), shift, rate, spread, float(-best.fun))
 
 
 def _binned(log_unseen, code, source, weight):
@@ -133,7 +147,7 @@ def _unpacked(t, K):
     return np.exp(t[0]), np.r_[0.0, t[1:K]], MAX_RATE * expit(t[K:].reshape(-1, K))
 
 
-def negative_likelihood(t, log_unseen, code, source, weight, row):
+def negative_likelihood(t, log_unseen, code, source, weight, row, spread):
     """Minus the penalised log-likelihood per unit of weight, and its gradient.
 
     Parameters
@@ -143,12 +157,14 @@ def negative_likelihood(t, log_unseen, code, source, weight, row):
         relative to `MAX_RATE`.
     row : float
         Weight of a row.
+    spread : ndarray (K, K)
+        As in `Rates`.
     """
     n, K = log_unseen.shape
     power, shift, rate = _unpacked(t, K)
     given = np.arange(n), code
     S = softmax(power * log_unseen + shift, axis=1)
-    T = rate[source] / max(K - 1, 1)
+    T = rate[source] * spread[:, code].T
     T[given] = 1.0 - rate[source, code]
     joint = S * T
     P = joint.sum(axis=1)

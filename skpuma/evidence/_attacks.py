@@ -1,6 +1,7 @@
 """Membership inference: whether a model was trained on the rows asked about."""
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -178,6 +179,9 @@ def _question(targets, X, y, selected, X_fresh, y_fresh):
     check_consistent_length(X_fresh, y_fresh)
     for target in targets.values():
         _outputs.refuse_multilabel(target, y)
+    if all(is_classifier(target) for target in targets.values()):
+        _outputs.refuse_unknown_labels(targets.values(), y)
+        _outputs.refuse_unknown_labels(targets.values(), y_fresh, "y_fresh")
     asked = rows_of(selected, len(y), X, "rows")
     if not asked.any():
         raise ValueError("rows names no row: say which rows are asked about.")

@@ -108,6 +108,10 @@ def retrain_gap(
     sets = {"retained": _part(X, y, ~gone), "forgotten": _part(X, y, gone)}
     if X_test is not None:
         sets["test"] = X_test, _checked_targets(X_test, y_test, "y_test")
+    if is_classifier(model):
+        _outputs.refuse_unknown_labels(models.values(), y)
+        if X_test is not None:
+            _outputs.refuse_unknown_labels(models.values(), sets["test"][1], "y_test")
     weight = check_weights(sample_weight, len(y))
     lines = {
         **_distances(models),

@@ -31,6 +31,23 @@ def refuse_multilabel(estimator, y):
         )
 
 
+def refuse_unknown_labels(estimators, y, name="y"):
+    """Refuse labels that none of the classifiers knows: they would look badly learnt.
+
+    Raises
+    ------
+    ValueError
+    """
+    known = [set(np.asarray(one.classes_).tolist()) for one in estimators]
+    known = set().union(*known)
+    unknown = [label for label in dict.fromkeys(y.tolist()) if label not in known]
+    if unknown:
+        raise ValueError(
+            f"{name} has labels that the model does not know: {unknown[:5]}; it knows "
+            f"{list(known)[:5]}. Pass labels of the type and values of the fit."
+        )
+
+
 def stacked(X, other):
     """The rows of a user's table and of another one of its kind, in one.
 

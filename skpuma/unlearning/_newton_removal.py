@@ -14,6 +14,7 @@ from skpuma.objective import FitRecord, Objective
 from skpuma.refit import LARGEST_SEED, epochs_of, fit_estimator
 from skpuma.unlearning._perturbed import (
     factored,
+    largest_shift,
     norms_of,
     numbers_of,
     optimum_of,
@@ -79,8 +80,10 @@ class NewtonRemoval(WrapsEstimator):
         The bound on it that the certificate rests on: what training left, and what
         every call of `forget` has added since.
     budget_ : float
-        ``sigma * epsilon / c`` with ``c = sqrt(2 log(1.5 / delta))``, which
-        `residual_bound_` must not exceed. Infinite for Ridge.
+        Largest shift that noise of size sigma hides, which `residual_bound_` must not
+        exceed: ``sigma * epsilon / c`` with ``c = sqrt(2 log(1.5 / delta))``, and for
+        epsilon beyond about 5, where that is too much, the exact one of a Gaussian
+        (Balle & Wang, ICML 2018). Infinite for Ridge.
     certified_ : bool
         Whether the certificate holds for ``estimator_`` as it is.
     n_refits_ : int
@@ -217,8 +220,7 @@ class NewtonRemoval(WrapsEstimator):
         self.n_refits_ = 0
         self.budget_ = np.inf
         if self._classifies():
-            c = np.sqrt(2.0 * np.log(1.5 / self.delta))
-            self.budget_ = float(self._sigma() * self.epsilon / c)
+            self.budget_ = self._sigma() * largest_shift(self.epsilon, self.delta)
             if self._sigma() == 0.0:
                 warn(
                     "sigma=0 perturbs nothing, so that the removal of rows is not "

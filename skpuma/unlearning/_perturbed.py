@@ -1,7 +1,8 @@
 """Linear models at the optimum of an L2-penalised objective with a random term."""
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
+from scipy.special import log_ndtr, ndtr
 from sklearn.multiclass import OneVsRestClassifier
 
 from skpuma import rows
@@ -54,6 +55,27 @@ def norms_of(model, X):
     if p > EXPLICIT_LIMIT:
         return frobenius, frobenius
     return float(np.sqrt(linalg.eigvalsh(model.hessian_gram(X, unit))[-1])), frobenius
+
+
+def largest_shift(epsilon, delta):
+    """How far a Gaussian of unit variance may be shifted, and stay indistinguishable.
+
+    The smaller of ``epsilon / sqrt(2 log(1.5 / delta))`` (Guo et al., theorem 3, which
+    holds for epsilon up to about 1) and the exact shift r with
+    ``Phi(r/2 - epsilon/r) - exp(epsilon) Phi(-r/2 - epsilon/r) = delta`` (B. Balle,
+    Y.-X. Wang, "Improving the Gaussian Mechanism for Differential Privacy", ICML 2018,
+    theorem 5).
+    """
+    small = epsilon / np.sqrt(2.0 * np.log(1.5 / delta))
+
+    def excess(r):
+        ahead = np.exp(epsilon + log_ndtr(-0.5 * r - epsilon / r))
+        return ndtr(0.5 * r - epsilon / r) - ahead - delta
+
+    if excess(small) <= 0.0:
+        return float(small)
+    # Next to no shift, next to nothing can be told.
+    return float(optimize.brentq(excess, 1e-6 * small, small))
 
 
 def factored(objective, near=None):

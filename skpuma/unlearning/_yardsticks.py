@@ -15,7 +15,7 @@ from skpuma.unlearning._perturbed import Counted
 from skpuma.unlearning._wrapping import WrapsEstimator
 from skpuma.utils._progress import progress
 from skpuma.utils._validation import check_number, check_whole
-from skpuma.utils.errors import NotDifferentiableError
+from skpuma.utils.errors import NotDifferentiableError, PatchWarning, warn
 
 
 class Retrainer(WrapsEstimator):
@@ -170,6 +170,12 @@ class FineTuner(WrapsEstimator):
             warnings.simplefilter("ignore", ConvergenceWarning)
             inner.set_params(**settings).fit(X, y)
         inner.set_params(**before)
+        if not epochs_of(inner):
+            warn(
+                "The solver took no step: without these rows it is within its tol "
+                "already, and the model is what it was. Fit with a smaller tol.",
+                PatchWarning,
+            )
         return _closed(inner, frames), epochs_of(inner)
 
     def _by_newton(self, X, y):

@@ -281,12 +281,28 @@ def test_rates_of_more_classes_are_those_of_a_sample(monkeypatch):
     assert found.power == pytest.approx(expected.power, abs=1e-2)
 
 
+@pytest.mark.parametrize("rare", [1, 20, 300])
+def test_a_rare_class_that_is_clean_does_not_hide_the_noise_of_others(rare):
+    rng = np.random.default_rng(0)
+    true = np.r_[rng.integers(0, 2, 6000), np.full(rare, 2)]
+    P = np.exp(2.0 * rng.standard_normal((len(true), 3)))
+    P[np.arange(len(true)), true] *= 30.0
+    P /= P.sum(axis=1, keepdims=True)
+    flipped = (rng.random(len(true)) < 0.1) & (true < 2)
+    given = np.where(flipped, 1 - true, true)
+    ones = np.ones(len(true))
+    rates = fitted_rates(P, given, np.zeros(len(true), dtype=int), ones)
+    np.testing.assert_allclose(rates.rate[0, :2], 0.1, atol=0.025)
+    np.testing.assert_allclose(rates.transition(0).sum(axis=1), 1.0)
+
+
 def test_likelihood_is_that_of_the_given_labels(monkeypatch):
     case = noisy(3, n=50)
     rng = np.random.default_rng(0)
     weight, source = rng.uniform(0.5, 2.0, 50), (np.arange(50) >= 30).astype(int)
     t = rng.normal(0.0, 0.5, 3 + 6)
-    args = np.log(case.P), case.given, source, weight, weight.mean()
+    spread = np.array([[0.0, 0.7, 0.3], [0.4, 0.0, 0.6], [0.5, 0.5, 0.0]])
+    args = np.log(case.P), case.given, source, weight, weight.mean(), spread
     _, gradient = negative_likelihood(t, *args)
     h = 1e-6
     numeric = [
@@ -306,7 +322,7 @@ def test_likelihood_is_that_of_the_given_labels(monkeypatch):
     for i in range(50):
         T = np.full((3, 3), 0.0)
         for k in range(3):
-            T[k] = rate[source[i], k] / 2.0
+            T[k] = rate[source[i], k] * spread[k]
             T[k, k] = 1.0 - rate[source[i], k]
         expected += weight[i] * np.log(case.P[i] @ T[:, case.given[i]])
     value, _ = negative_likelihood(t, *args)

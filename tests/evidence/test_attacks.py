@@ -111,9 +111,19 @@ def test_loss_of_a_sure_model_is_not_rounded_away():
 def test_a_label_that_the_model_does_not_know_is_a_great_loss():
     X, y, X_fresh, y_fresh = problem(k=3)
     model = clone(OVERFIT).fit(X[y < 2], y[y < 2])
-    asked = y == 2
-    found = membership_inference(model, X, y, asked, X_fresh, y_fresh, **QUICK)
-    np.testing.assert_allclose(found.members, np.log(1e-45))
+    both = {"all": clone(OVERFIT).fit(X, y), "two": model}
+    found = membership_inference(both, X, y, y == 2, X_fresh, y_fresh, **QUICK)
+    np.testing.assert_allclose(found["two"].members, np.log(1e-45))
+
+
+@pytest.mark.parametrize("other", [lambda y: y.astype(str), lambda y: y + 70])
+def test_labels_that_no_model_knows_are_refused(other):
+    X, y, X_fresh, y_fresh = problem(k=3)
+    model = clone(OVERFIT).fit(X, y)
+    with pytest.raises(ValueError, match="y_fresh has labels that the model does not"):
+        membership_inference(model, X, y, ASKED, X_fresh, other(y_fresh), **QUICK)
+    with pytest.raises(ValueError, match="y has labels that the model does not know"):
+        membership_inference(model, X, other(y), ASKED, X_fresh, y_fresh, **QUICK)
 
 
 # -- who remembers, and who does not ---------------------------------------------------
@@ -267,7 +277,7 @@ def test_auto_is_per_class_where_rows_are_enough():
     X, y, X_fresh, y_fresh = problem()
     model = clone(OVERFIT).fit(X, y)
 
-    def scores(y, y_fresh, **how):
+    def scores(y, y_fresh, model=model, **how):
         return membership_inference(
             model, X, y, ASKED, X_fresh, y_fresh, method="shadow", **how, **QUICK
         ).members
@@ -278,10 +288,13 @@ def test_auto_is_per_class_where_rows_are_enough():
     # A class that only the rows asked about have: no shadow model knows it.
     gone = y.copy()
     gone[ASKED] = 7
-    auto, pooled = (scores(gone, y_fresh, by_class=one) for one in ("auto", False))
+    knows = clone(OVERFIT).fit(X, gone)
+    auto, pooled = (
+        scores(gone, y_fresh, knows, by_class=one) for one in ("auto", False)
+    )
     np.testing.assert_array_equal(auto, pooled)
     with pytest.raises(ValueError, match=r"no known row has the labels \[7\]"):
-        scores(gone, y_fresh, by_class=True)
+        scores(gone, y_fresh, knows, by_class=True)
 
 
 def test_attack_model_of_the_users_own():

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 from scipy.special import expit
 from sklearn.datasets import load_wine
 from sklearn.linear_model import (
@@ -310,6 +310,20 @@ def test_budget(epsilon, delta, sigma):
     c = system.sigma * epsilon / system.budget_
     assert 1.5 * np.exp(-(c**2) / 2.0) == pytest.approx(delta)
     assert system.certified_
+
+
+@pytest.mark.parametrize("delta", [1e-6, 1e-4, 0.01, 0.3])
+@pytest.mark.parametrize("epsilon", [0.01, 1.0, 5.0, 10.0, 50.0])
+def test_noise_hides_a_shift_of_the_budget(epsilon, delta):
+    X, y = blobs(60)
+    system = NewtonRemoval(epsilon=epsilon, delta=delta, sigma=2.0).fit(X, y)
+    shift = system.budget_ / 2.0
+    assert shift > 0.0
+    # What the likelihood ratio of two Gaussians tells apart, by quadrature.
+    z = np.linspace(-12.0, 12.0 + shift, 400_001)
+    ahead = stats.norm.logpdf(z - shift)
+    told = np.exp(ahead) - np.exp(epsilon + stats.norm.logpdf(z))
+    assert np.maximum(told, 0.0).sum() * (z[1] - z[0]) <= delta * (1.0 + 1e-3)
 
 
 def test_exhausted_budget_trains_anew_with_another_random_term():
