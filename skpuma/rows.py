@@ -137,8 +137,13 @@ def weighted_moments(X, weight=None, sums=True):
         ones = np.ones(n) if weight is None else weight
         return _sparse_gram(X, ones), column_sums(X, ones) if sums else None
     constant = 1.0
-    if weight is not None and n and weight.min() == weight.max():
-        constant, weight = weight[0], None
+    if weight is not None and n:
+        low, high = weight.min(), weight.max()
+        if low == high:
+            constant, weight = low, None
+        elif high <= 0.0:
+            # Like weights that are not negative: half the work (see `_moments`).
+            constant, weight = -1.0, -weight
     total, total_sums = np.zeros((d, d)), np.zeros(d)
     with _threads(n * d * d) as run:
         for part, part_sums in run(lambda rows: _moments(X, weight, rows, sums), n):

@@ -47,12 +47,13 @@ def held_and_dense(container, n=5000, d=4):
     return held, few(X) if container in SPARSER else X
 
 
-@pytest.mark.parametrize("kind", ["none", "equal", "uneven", "signed"])
+@pytest.mark.parametrize("kind", ["none", "equal", "uneven", "signed", "negative"])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_weighted_gram(container, kind):
     held, X = held_and_dense(container)
-    low = -1.0 if kind == "signed" else 0.0
-    weight = np.random.default_rng(0).uniform(low, 1.0, len(X))
+    low = -1.0 if kind in ("signed", "negative") else 0.0
+    high = 0.0 if kind == "negative" else 1.0
+    weight = np.random.default_rng(0).uniform(low, high, len(X))
     weight = {"none": None, "equal": np.full(len(X), 0.3)}.get(kind, weight)
     ones = np.ones(len(X)) if weight is None else weight
     gram, sums = rows.weighted_moments(held, weight)
