@@ -10,7 +10,7 @@ Ask whether an estimator can be valued and patched
     supports
 """
 
-from importlib import import_module
+from skpuma.utils._registry import lazy
 
 __version__ = "0.1.0"
 
@@ -30,14 +30,7 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-
-def __getattr__(name):
-    # The estimators load with scikit-learn when they are first asked for.
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'skpuma' has no attribute {name!r}")
-    value = getattr(import_module(_PUBLIC[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, _PUBLIC)
 
 
 def __dir__():

@@ -5,7 +5,7 @@ rows, and what an attacker with the rows in hand would find; the retrained model
 yardstick of both.
 """
 
-from importlib import import_module
+from skpuma.utils._registry import lazy
 
 EVIDENCE = {
     "RemovalEvidence": "skpuma.evidence._record",
@@ -15,10 +15,4 @@ EVIDENCE = {
 
 __all__ = ["EVIDENCE", *EVIDENCE]
 
-
-def __getattr__(name):
-    if name not in EVIDENCE:
-        raise AttributeError(f"module 'skpuma.evidence' has no attribute {name!r}")
-    value = getattr(import_module(EVIDENCE[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, EVIDENCE)

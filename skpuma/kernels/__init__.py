@@ -5,7 +5,7 @@ skpuma stays as cheap as importing scikit-learn. ``tests/naive.py`` has a plain 
 twin of each.
 """
 
-from importlib import import_module
+from skpuma.utils._registry import lazy
 
 KERNELS = {
     "outer_rows": "skpuma.kernels._linear",
@@ -19,10 +19,4 @@ KERNELS = {
     "sgd_scan": "skpuma.kernels._permutations",
 }
 
-
-def __getattr__(name):
-    if name not in KERNELS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    function = getattr(import_module(KERNELS[name]), name)
-    globals()[name] = function
-    return function
+__getattr__ = lazy(__name__, KERNELS)

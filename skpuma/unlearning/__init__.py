@@ -6,7 +6,7 @@ of forgetting, ``cost_`` how many rows times epochs its last call went through.
 `PumaPatcher` has the same ``forget``, so that one loop compares all.
 """
 
-from importlib import import_module
+from skpuma.utils._registry import lazy
 
 UNLEARNERS = {
     "AmnesiacClassifier": "skpuma.unlearning._amnesiac",
@@ -23,10 +23,4 @@ UNLEARNERS = {
 
 __all__ = ["UNLEARNERS", *UNLEARNERS]
 
-
-def __getattr__(name):
-    if name not in UNLEARNERS:
-        raise AttributeError(f"module 'skpuma.unlearning' has no attribute {name!r}")
-    value = getattr(import_module(UNLEARNERS[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, UNLEARNERS)

@@ -1,5 +1,6 @@
 """Lookup in a room's table: a plain dict, name -> "module:Class"."""
 
+import sys
 from importlib import import_module
 
 
@@ -22,3 +23,16 @@ def resolve(table, key, what):
     if key not in table:
         raise ValueError(f"Unknown {what} {key!r}; choose one of {sorted(table)}.")
     return load(table[key])()
+
+
+def lazy(package, table):
+    """``__getattr__`` of a package, from a table of names and the modules they are in."""
+
+    def __getattr__(name):
+        if name not in table:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(table[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return __getattr__

@@ -6,7 +6,7 @@ units of a criterion; these are here to be compared with it, and where a model h
 gradient.
 """
 
-from importlib import import_module
+from skpuma.utils._registry import lazy
 
 VALUATIONS = {
     "DataOOB": "skpuma.valuation._data_oob",
@@ -21,10 +21,4 @@ VALUATIONS = {
 
 __all__ = ["VALUATIONS", *VALUATIONS]
 
-
-def __getattr__(name):
-    if name not in VALUATIONS:
-        raise AttributeError(f"module 'skpuma.valuation' has no attribute {name!r}")
-    value = getattr(import_module(VALUATIONS[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, VALUATIONS)

@@ -78,7 +78,8 @@ def run(
         The grid, see `detection_data`; `vals` may also hold "none" (no validation
         rows).
     seeds : int, default None
-        Cap on the seeds of each set; None takes the numbers of `detection_data.SETS`.
+        Cap on the seeds of each set; None takes ``SKPUMA_SEEDS``, or else the numbers
+        of `detection_data.SETS`.
     results : path, default None
     fresh : list of str
         Systems whose kept figures are not to be used.
@@ -90,6 +91,8 @@ def run(
         One row per system and cell: set, model, noise, val, seed, average precision,
         recall at 10 and 20 % inspected, normalised area, seconds on one core, curve.
     """
+    if seeds is None and "SKPUMA_SEEDS" in os.environ:
+        seeds = int(os.environ["SKPUMA_SEEDS"])
     grid = cells(sets, models, noises, vals, seeds)
     systems = _chosen(systems)
     path = folder(results)
