@@ -26,7 +26,7 @@ def resolve(table, key, what):
 
 
 def lazy(package, table):
-    """``__getattr__`` of a package, from a table of names and the modules they are in."""
+    """``__getattr__`` of a package, from a table of names and their modules."""
 
     def __getattr__(name):
         if name not in table:
