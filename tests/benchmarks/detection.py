@@ -75,7 +75,8 @@ def run(
     systems : list of str or dict, default None
         Names in SYSTEMS, or names and systems of one's own; None takes all.
     sets, models, noises, vals : lists of str
-        The grid, see `detection_data`; `vals` may also hold "none" (no validation
+        The grid, see `detection_data`; without `sets`, ``SKPUMA_SETS`` names some of
+        them, separated by commas. `vals` may also hold "none" (no validation
         rows).
     seeds : int, default None
         Cap on the seeds of each set; None takes ``SKPUMA_SEEDS``, or else the numbers
@@ -93,6 +94,8 @@ def run(
     """
     if seeds is None and "SKPUMA_SEEDS" in os.environ:
         seeds = int(os.environ["SKPUMA_SEEDS"])
+    if sets is None and "SKPUMA_SETS" in os.environ:
+        sets = os.environ["SKPUMA_SETS"].split(",")
     grid = cells(sets, models, noises, vals, seeds)
     systems = _chosen(systems)
     path = folder(results)
@@ -342,9 +345,15 @@ def draw(table, path, noise="10 %", val="clean"):
                 ax=ax, legend=False, curve_kwargs={n: SHOWN[n] for n in curves}
             )
             ax.set(xlim=(0.0, 0.3), title=f"{one}, {model}")
+            # Four labels are as many as fit below a panel.
+            ax.set_xticks([0.0, 0.1, 0.2, 0.3])
+            ax.xaxis.set_major_formatter("{x:.0%}")
             ax.label_outer()
     for ax in panels:
         ax.set_axis_off()
+        above = axes.ravel()[list(axes.ravel()).index(ax) - columns]
+        above.tick_params(labelbottom=True)
+        above.set_xlabel("Rows inspected")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=5, loc="lower center", frameon=False)
     figure.suptitle(f"{noise} flipped labels, {val} validation labels, mean over seeds")
