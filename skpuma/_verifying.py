@@ -1,4 +1,7 @@
-"""Forgetting under the contract of unlearning systems, and the evidence of it."""
+"""Forgetting under the contract of unlearning systems, and the evidence of it.
+
+The room of evidence is imported where it is used: a patch does not need it.
+"""
 
 import pickle
 
@@ -9,10 +12,6 @@ from sklearn.utils.validation import check_consistent_length
 
 from skpuma._meta import criterion_rows, n_rows, require_fitted
 from skpuma._patch_request import rows_to_remove
-from skpuma.evidence import _outputs, _record
-from skpuma.evidence._attacks import check_settings
-from skpuma.evidence._methods import METHODS, Settings
-from skpuma.evidence._removal import Removal, evidence_of
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
 from skpuma.rows import take, take_user
@@ -97,6 +96,8 @@ class Verifying:
         ------
         ValueError
         """
+        from skpuma.evidence import _outputs
+
         labels = _outputs.labels_of(y)
         if not is_classifier(self.estimator_) or labels.ndim != 1:
             return
@@ -215,6 +216,9 @@ class Verifying:
         >>> bool(abs(gap) < 0.01)
         True
         """
+        from skpuma.evidence import _outputs, _record
+        from skpuma.evidence._removal import Removal, evidence_of
+
         require_fitted(self, "estimator_")
         if not self._moved():
             raise ValueError("Nothing was patched: there is nothing to verify.")
@@ -309,6 +313,8 @@ class Verifying:
 
     def _test_rows(self, X_test, y_test):
         """(X, y), or None."""
+        from skpuma.evidence import _outputs
+
         if (X_test is None) != (y_test is None):
             missing = "X_test" if X_test is None else "y_test"
             raise ValueError(f"X_test and y_test go together: {missing} is missing.")
@@ -323,6 +329,9 @@ class Verifying:
 
     def _attack_settings(self, attack, test, n_shadows, n_jobs):
         """`Settings` of the attack, or None for no attack."""
+        from skpuma.evidence._attacks import check_settings
+        from skpuma.evidence._methods import METHODS, Settings
+
         if attack is None or (attack == "auto" and test is None):
             return None
         if attack != "auto" and attack not in METHODS:
