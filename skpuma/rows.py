@@ -78,7 +78,7 @@ def blocks(n, row_bytes, budget=None):
 def product(X, M):
     """``X @ M`` in float64 for M (d,) or (d, m)."""
     if X.dtype == np.float64:
-        if _is_dense(X) and M.ndim == 2 and X.shape[1] >= WIDE:
+        if is_dense(X) and M.ndim == 2 and X.shape[1] >= WIDE:
             # BLAS reads long rows better as columns of the transpose.
             return (M.T @ X.T).T
         return np.asarray(X @ M)
@@ -89,14 +89,15 @@ def product(X, M):
     return out
 
 
-def _is_dense(X):
+def is_dense(X):
+    """Whether the rows are a numpy array."""
     return isinstance(X, np.ndarray)
 
 
 def column_sums(X, weight):
     """``X.T @ weight`` in float64 for weight (n,) or (n, m)."""
     if X.dtype == np.float64:
-        if _is_dense(X) and weight.ndim == 2:
+        if is_dense(X) and weight.ndim == 2:
             return (weight.T @ X).T
         return np.asarray(X.T @ weight)
     out = np.zeros((X.shape[1], *weight.shape[1:]))

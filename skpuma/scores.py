@@ -91,7 +91,9 @@ def _sketched_stationarity(objective, solver, gradient):
     loose = solver.loosened(LOOSE)
     rng = np.random.default_rng(0)
     square = np.zeros(rows.count(objective.X))
-    width = PROBES if len(gradient) <= PROBED_AT_ONCE else 1
+    # Sparse rows are not to be outgrown by what is computed from them.
+    small = rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE
+    width = PROBES if small else 1
     for _ in range(0, PROBES, width):
         S = loose.solve(rng.standard_normal((width, len(gradient))).T).value
         square += np.square(psi_matrix(objective, S)).sum(axis=1)
@@ -174,7 +176,9 @@ def polish(
             length *= 0.5
         if accepted is None:
             return objective, None, decrement <= STALLED * max(abs(value), 1e-12)
-        objective, value, last, fresh = accepted, trial_value, solver, False
+        objective, value, last, fresh = accepted, trial_value, solver.handed_on(), False
+        if keep == 0.0:
+            solver = None
     return objective, None, False
 
 

@@ -156,7 +156,7 @@ class Path:
 
     def _kept(self, solver):
         if self._near is None and solver.iterative and solver.damping == 0.0:
-            self._near = solver
+            self._near = solver.handed_on()
         return solver
 
     def curvature_part(self, objective):
@@ -298,13 +298,18 @@ class Path:
         settings = self.settings
         newton = settings.curvature != "fisher" and settings.damping in ("auto", 0.0)
         if solver is None or not newton or solver.damping > 0.0:
+            solver = None  # one factor at a time is enough
             solver = self._undamped(self.objective)
+        iterative = solver.iterative
+        # Handed over, not kept, for the same reason.
+        held = [solver]
+        del solver
         polished, near, self.converged = scores.polish(
             self.objective,
             self._undamped,
-            solver,
-            tolerance=START_DECREMENT[solver.iterative],
-            keep=0.0 if solver.iterative else KEPT,
+            held.pop(),
+            tolerance=START_DECREMENT[iterative],
+            keep=0.0 if iterative else KEPT,
         )
         if newton and near is not None and near.damping == 0.0:
             self._first = polished.model.theta, near

@@ -106,6 +106,10 @@ class BaseSolver(ABC):
         solver._asked = self._asked or self.tolerance
         return solver
 
+    def handed_on(self):
+        """What `renewed` needs, without the curvature and its rows, or None."""
+        return None
+
     def renewed(self, curvature):
         """A solver of another curvature that keeps what was costly, or None."""
         return None

@@ -87,10 +87,18 @@ class CG(BaseSolver):
         self._preconditioning = Preconditioning(curvature, preconditioner, rank)
         self.info["preconditioner"] = self._preconditioning.kind
 
+    def handed_on(self):
+        """The same solver without its curvature, for `renewed` only."""
+        solver = copy.copy(self)
+        solver.curvature = None
+        solver._preconditioning = self._preconditioning.of(None)
+        return solver
+
     def renewed(self, curvature):
         """The same for a curvature nearby, with the preconditioner of this one."""
         solver = copy.copy(self)
         solver.curvature = curvature
+        solver._preconditioning = self._preconditioning.of(curvature)
         solver.damping, solver.null_space = curvature.damping, curvature.null_space
         solver.tolerance, solver._asked = self._asked or self.tolerance, None
         solver.max_residual, solver.info = 0.0, self.info

@@ -5,6 +5,8 @@ Each has ``apply(R)`` for R (p, m) and ``kind``, which says what it is. `Identit
 transpose), on which `Nystrom` builds.
 """
 
+import copy
+
 import numpy as np
 from scipy import sparse
 
@@ -295,6 +297,12 @@ class Preconditioning:
     @property
     def kind(self):
         return self._current.kind
+
+    def of(self, curvature):
+        """The same preconditioner for a curvature nearby, or None to hand it on."""
+        other = copy.copy(self)
+        other.curvature = curvature
+        return other
 
     def apply(self, R):
         """An approximation of ``H^-1 R``."""
