@@ -276,7 +276,10 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
     def _suspects(self, estimator, table, measured, rng):
         """Rows to list, by their labels where there is one label a row."""
         model = adapt(estimator)
-        settings = valuing.Settings(criterion=self.criterion, effect=self.effect)
+        # The patch says how far the model was from its optimum.
+        settings = valuing.Settings(
+            criterion=self.criterion, effect=self.effect, distance=False
+        )
         if model.loss.classification:
             options = {
                 "views": self.views,

@@ -19,8 +19,9 @@ from skpuma import refit, rows, scores, valuing
 from skpuma.criteria import measures_of
 
 # Bytes of one table of rows and replicates; two of them are held at a time.
-# Relative residual of iterative solves, far below the spread of any replicates.
-REPLICATE_RESIDUAL = 1e-2
+# Relative residual of iterative solves: what every replicate shares, and how each
+# differs from it, of which only the spread counts.
+SHARED_RESIDUAL, SPREAD_RESIDUAL = 1e-3, 0.1
 TABLE_BYTES = 20 * 2**20
 
 
@@ -116,17 +117,27 @@ def replicates_of(objective, measured, settings, names, n_bootstrap, rng, solver
     places = np.arange(1.0, len(weight) + 1.0)
     measures = measures_of(settings.criterion, model, X, y, places, groups)
     bound = {measure.name: measure for measure in measures}
-    gradients = np.empty((len(names), model.n_parameters, n_bootstrap))
+    gradients = np.empty((len(names), model.n_parameters, n_bootstrap + 1))
     parts = [_reweighted(bound[name], model) for name in names]
     batch = max(TABLE_BYTES // (8 * len(weight) * model.n_outputs), 1)
+    for c, gradient in enumerate(parts):
+        gradients[c, :, :1] = gradient(weight[None])
     for b in range(0, n_bootstrap, batch):
         size = min(batch, n_bootstrap - b)
         factors = weight * rng.exponential(size=(size, len(weight)))
         for c, gradient in enumerate(parts):
-            gradients[c, :, b : b + size] = gradient(factors)
+            gradients[c, :, b + 1 : b + size + 1] = gradient(factors)
     solver = settings.factored(objective) if solver is None else solver
-    solver = solver.loosened(REPLICATE_RESIDUAL)
-    return np.stack([scores.solve_criteria(solver, one) for one in gradients])
+    if not solver.iterative:
+        return np.stack([scores.solve_criteria(solver, g[:, 1:]) for g in gradients])
+    shared, spread = (
+        np.stack([scores.solve_criteria(solver.loosened(residual), g) for g in part])
+        for residual, part in (
+            (SHARED_RESIDUAL, gradients[:, :, :1]),
+            (SPREAD_RESIDUAL, gradients[:, :, 1:] - gradients[:, :, :1]),
+        )
+    )
+    return shared + spread
 
 
 def _reweighted(measure, model):

@@ -21,7 +21,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class Settings:
-    """How rows are valued; the attributes are the parameters of `PumaValuator`."""
+    """How rows are valued; most attributes are parameters of `PumaValuator`."""
 
     criterion: object = "auto"
     effect: str = "linear"
@@ -29,6 +29,8 @@ class Settings:
     solver: str = "auto"
     damping: float | str = "auto"
     polish: bool = True
+    # Whether to tell how far the model was from its optimum.
+    distance: bool = True
 
     def factored(self, objective):
         """The curvature that psi is solved with."""
@@ -180,8 +182,8 @@ class Valuation:
         C on the rows that measure it.
     folds : list of Fold
     splits : list of (train, test) or None
-    distance : scores.Stationarity
-        Of the full fit.
+    distance : scores.Stationarity or None
+        Of the full fit, where it was asked for.
     solver : BaseSolver
         Of the full fit.
     model : BaseModel
@@ -268,7 +270,7 @@ def with_validation_rows(objective, validation, settings, grouping=None):
 def _at_optimum(objective, settings):
     """(objective, solver, distance before, converged), polished where that is asked."""
     solver = settings.factored(objective)
-    distance = scores.stationarity(objective, solver)
+    distance = scores.stationarity(objective, solver) if settings.distance else None
     if not (settings.polish and objective.model.convex):
         return objective, solver, distance, True
     newton = settings.curvature != "fisher"

@@ -1,6 +1,6 @@
 """Walking the path: directions, steps, corrections, and where it ends."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,21 +12,25 @@ from skpuma.solvers import WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
-# A factor is kept while a Newton step shrinks the gradient by more than this.
+# Share of the gradient that a good Newton step leaves; an iterative solver is kept then.
 CONTRACTION = 0.2
-# Size, relative to theta, of a step behind which there is nothing: of direct solvers,
-# and of iterative ones, whose steps cost as much as an iteration of a refit.
+# Steps with a fresh factor, and the logarithm of what they shrink the gradient by.
+FRESH_STEPS, SHRUNK = 5, 12.0
+# Size of a step behind which there is nothing, relative to theta, with direct and
+# iterative solvers.
 LAST_STEP = {False: 1e-10, True: 1e-6}
+# The same relative to the way from the start of the path, where a point is only tried,
+# or where an iterative solver was not asked for, whose steps cost as much as those of a
+# refit: what is left is less by FORCING.
+ENOUGH = 5e-3
 # Newton decrement of the start of a path, relative to J, with direct and iterative
 # solvers.
 START_DECREMENT = {False: 1e-13, True: 1e-5}
-# The same on the way to the start, from where the factor serves the first direction.
-KEPT = 0.1
 # Relative residual of the solve of such a step, where it is iterative.
 FORCING = 0.05
-# The same of psi of the rows that may be re-weighted, and of the direction where a
-# correction follows.
-DIRECTION_RESIDUAL = 1e-2
+# The same of the direction where a correction follows, and of psi of the rows that may
+# be re-weighted.
+DIRECTION_RESIDUAL, PSI_RESIDUAL = 5e-2, 1e-2
 BISECTIONS = 14
 # Share of a delta that may be left unused where it ends a path.
 CLOSE = 1e-3
@@ -39,6 +43,28 @@ LARGE_NETWORK, NETWORK_ROWS = 5000, {False: 1000, True: 500}
 BEND_LIMIT = 0.1
 KINK = 0.7
 STALL = 1e-3
+
+
+@dataclass
+class Move:
+    """What a step sets out with.
+
+    Attributes
+    ----------
+    state : State
+    direction : ndarray (p,)
+        ``d theta / d s``.
+    lam : ndarray (n,)
+        Compensating weights per unit of s.
+    solver : BaseSolver
+        A curvature for corrections: that of the direction, until one of a later point
+        takes its place.
+    """
+
+    state: State
+    direction: np.ndarray
+    lam: np.ndarray
+    solver: object
 
 
 class Path:
@@ -96,7 +122,11 @@ class Path:
         weight = self.objective.weight * np.maximum(self._factor(s, lam), 0.0)
         return self.objective.at(theta).reweighted(weight)
 
-    def _observe(self, s, theta, lam, step=0.0):
+    def _at(self, state):
+        """The objective at a point and under its weights."""
+        return self._weighted(state.s, state.lam, state.theta)
+
+    def _observe(self, s, theta, lam, step=0.0, tried=False):
         """Measure everything that ends a path."""
         model = self.model.at(theta)
         with np.errstate(all="ignore"):
@@ -105,7 +135,7 @@ class Path:
         forgetting = None
         if self.marks.removed.any():
             forgetting = forgotten(self.objective, self.marks.removed, theta)
-        return State(s, theta, lam, values, target, forgetting, step)
+        return State(s, theta, lam, values, target, forgetting, step, tried)
 
     def _violated(self, state):
         """Index of the criterion that is furthest beyond its delta, or None."""
@@ -173,8 +203,8 @@ class Path:
         return part.reweighted(part.weight * share)
 
     def _direction(self, state):
-        """(d theta / ds, lambda, solver) at a point of the path."""
-        objective = self._weighted(state.s, state.lam, state.theta)
+        """``(d theta / d s, lambda, solver)`` at a point of the path."""
+        objective = self._at(state)
         (theta, solver), self._first = self._first, (None, None)
         if theta is not state.theta:
             solver = None  # one factor at a time is enough
@@ -197,7 +227,7 @@ class Path:
         gradients = [
             self.measures[c].gradient(objective.model) for c in np.flatnonzero(bound)
         ]
-        loose = solver.loosened(DIRECTION_RESIDUAL)
+        loose = solver.loosened(PSI_RESIDUAL)
         S = scores.solve_criteria(loose, np.stack(gradients, axis=1))
         used = np.flatnonzero(marks.candidates | moving)
         psi = scores.psi_matrix(objective.subset(used), S)
@@ -220,7 +250,7 @@ class Path:
         """Largest h with ``h^2/2 d.T G d <= trust``: the KL that the outputs move."""
         if not np.any(direction):
             return np.inf
-        objective = self._weighted(state.s, state.lam, state.theta)
+        objective = self._at(state)
         metric = GaussNewton(objective)
         moved = objective.model.jvp(objective.X, direction)
         moved = np.einsum("nkl,nl->nk", metric.output_hessian, moved) * moved
@@ -230,50 +260,76 @@ class Path:
         )
         return np.sqrt(2.0 * self.settings.trust / speed) if speed > 0 else np.inf
 
-    def _advance(self, state, direction, lam, solver, h, near=None):
+    def _advance(self, move, h, near=None, tried=True):
         """The point after a step of length h, corrected where the model allows it.
 
         Corrections start at `near`, if that is given.
         """
-        s = state.s + h
-        theta = state.theta + h * direction if near is None else near
-        total = state.lam + h * lam
-        if self.corrects and s <= 1.0 + 1e-12:
-            if np.all(np.isfinite(theta)):
-                try:
-                    theta = self._correct(s, total, theta, solver)
-                except SolverError:
-                    theta = np.full_like(theta, np.nan)
-        return self._observe(s, theta, total, step=h)
+        s = move.state.s + h
+        theta = move.state.theta + h * move.direction if near is None else near
+        total = move.state.lam + h * move.lam
+        corrected = self.corrects and s <= 1.0 + 1e-12
+        if corrected and np.all(np.isfinite(theta)):
+            try:
+                theta = self._correct(s, total, theta, move, tried)
+            except SolverError:
+                # The last curvature was singular.
+                move.solver = None
+                move.solver = self._solver_at(self._at(move.state))
+                theta = np.full_like(theta, np.nan)
+        return self._observe(s, theta, total, h, corrected and tried)
 
-    def _correct(self, s, lam, theta, solver):
+    def _correct(self, s, lam, theta, move, tried):
         """The optimum of the weights at s, by Newton steps from a predicted point.
 
-        The factor of the step's curvature is kept as long as it contracts quickly.
+        A factor is kept as long as it contracts quickly. A point that is only `tried`
+        is not corrected to the last digit.
         """
         objective = self._weighted(s, lam, theta)
         gradient = objective.gradient()
         fresh = False
         floor = 1e-15 * max(np.abs(objective.l2 * theta).max(initial=0.0), 1e-12)
+        size = LAST_STEP[move.solver.iterative] * max(np.linalg.norm(theta), 1e-8)
+        enough = 0.0 if self._exact(move.solver, tried) else ENOUGH
         for _ in range(60):
-            step = solver.loosened(FORCING).solve(gradient).value
-            size = LAST_STEP[solver.iterative] * max(np.linalg.norm(theta), 1e-8)
-            small = np.linalg.norm(step) <= size
+            step = move.solver.loosened(FORCING).solve(gradient).value
+            length = np.linalg.norm(step)
+            way = np.linalg.norm(objective.model.theta - self.origin)
             trial = objective.at(objective.model.theta - step)
             trial_gradient = trial.gradient()
             ratio = np.linalg.norm(trial_gradient) / max(
                 np.linalg.norm(gradient), 1e-300
             )
-            if small or np.abs(gradient).max() <= floor:
+            if length <= size or np.abs(gradient).max() <= floor:
                 return (trial if ratio < 1.0 else objective).model.theta
+            # In a curvature from elsewhere a step may be short before its time.
+            if length <= enough * way and ratio < CONTRACTION:
+                return trial.model.theta
             if ratio < 1.0:
                 objective, gradient, fresh = trial, trial_gradient, False
-                if ratio < CONTRACTION:
+                if ratio < self._keeping(move.solver):
                     continue
             elif fresh:
                 return self._globalised(objective)
-            solver, fresh = self._undamped(objective, solver), True
+            near, move.solver = move.solver.handed_on(), None
+            move.solver, fresh = self._undamped(objective, near), True
         return self._globalised(objective)
+
+    def _exact(self, solver, tried):
+        """Whether corrections go on to the last digit."""
+        return not (tried or (solver.iterative and self.settings.solver == "auto"))
+
+    def _keeping(self, solver):
+        """The share of a gradient that Newton steps may leave before a new factor pays.
+
+        A factor takes as long as so many gradients (which are at the limit of memory
+        with few outputs), and then few steps.
+        """
+        if solver.iterative:
+            return CONTRACTION
+        k = self.model.n_outputs
+        gradients = self.model.n_parameters * (k + 1) / (8.0 * max(k, 10))
+        return float(np.exp(-SHRUNK / (gradients + FRESH_STEPS)))
 
     def _globalised(self, objective):
         """Newton with a line search, for a start far from the optimum."""
@@ -301,6 +357,7 @@ class Path:
             solver = None  # one factor at a time is enough
             solver = self._undamped(self.objective)
         iterative = solver.iterative
+        keep = 0.0 if iterative else self._keeping(solver)
         # Handed over, not kept, for the same reason.
         held = [solver]
         del solver
@@ -309,7 +366,7 @@ class Path:
             self._undamped,
             held.pop(),
             tolerance=START_DECREMENT[iterative],
-            keep=0.0 if iterative else KEPT,
+            keep=keep,
         )
         if newton and near is not None and near.damping == 0.0:
             self._first = polished.model.theta, near
@@ -333,16 +390,16 @@ class Path:
         state = self.start
         if self.corrects and self.settings.polish:
             state = replace(state, theta=self._polished())
+        self.origin = state.theta
         trail, reason = [self.start], None
         directions = []
         while reason is None:
-            move = solver = None  # one factor at a time is enough
-            direction, lam, solver = self._direction(state)
-            h = self._next_length(state, direction)
+            move = None  # one factor at a time is enough
+            move = Move(state, *self._direction(state))
+            h = self._next_length(state, move.direction)
             if not np.isfinite(h):
                 reason = "stalled"
                 break
-            move = (state, direction, lam, solver)
             trial = self._trusted(move, h)
             reason = self._stop_reason(trial)
             if reason is not None:
@@ -359,21 +416,22 @@ class Path:
                     del trail[-PATIENCE:]
         if self.target is not None:
             return self._best_of(trail, directions, reason)
+        trail[-1] = self._settled(move, trail[-1])
         return self._result(trail, reason)
 
     def _trusted(self, move, h):
         """Advance by h, or less where the outputs bend away from the prediction."""
-        trial = self._advance(*move, h)
+        trial = self._advance(move, h, tried=not self._nothing_to_watch())
         if self.corrects or self.settings.steps != "auto":
             return trial
-        state, direction = move[:2]
-        objective = self._weighted(state.s, state.lam, state.theta)
+        state, direction = move.state, move.direction
+        objective = self._at(state)
         forward = objective.model.jvp(objective.X, direction)
         bend, kinked = self._bend(objective, forward, trial), 0
         for _ in range(10):
             if bend <= BEND_LIMIT:
                 break
-            shorter = self._advance(*move, 0.5 * trial.step)
+            shorter = self._advance(move, 0.5 * trial.step)
             bent, bend = bend, self._bend(objective, forward, shorter)
             # Halving a smooth step quarters its error. Where it does not, the outputs
             # have kinks (relu), at which no step is short enough.
@@ -457,12 +515,12 @@ class Path:
             h = 0.5 * (h_low + h_high)
             # Halving now and then keeps one end from staying where it is.
             if self._only_delta(reason) and turn % 3 != 2:
-                share = self._crossing(low or move[0], high)
+                share = self._crossing(low or move.state, high)
                 h = h_low + share * (h_high - h_low)
             between = self._between(
-                low or move[0], high, (h - h_low) / (h_high - h_low)
+                low or move.state, high, (h - h_low) / (h_high - h_low)
             )
-            middle = self._advance(*move, h, between)
+            middle = self._advance(move, h, between)
             why = self._stop_reason(middle)
             if why is None:
                 low, h_low = middle, h
@@ -473,6 +531,18 @@ class Path:
         if reason == "forget_at":
             return high, reason
         return low, reason
+
+    def _settled(self, move, state):
+        """A point that was only tried, corrected to the last digit.
+
+        Unless that ends the path where the point did not, or the other way round.
+        """
+        if not (state.tried and self._exact(move.solver, tried=False)):
+            return state
+        theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
+        settled = self._observe(state.s, theta, state.lam, state.step)
+        same = self._stop_reason(settled) == self._stop_reason(state)
+        return settled if same else state
 
     def _between(self, low, high, share):
         """Where corrections between two corrected points start; None for the direction.
@@ -509,9 +579,8 @@ class Path:
         if self.at_optimum and self.settings.polish:
             polished, _, self.converged = scores.polish(self.objective, self._undamped)
             state = replace(state, theta=polished.model.theta)
-        direction, lam, solver = self._direction(state)
-        move = (self.start, direction, lam, solver)
-        trial = self._advance(*move, self.settings.eta)
+        move = Move(self.start, *self._direction(state))
+        trial = self._advance(move, self.settings.eta)
         reason = self._stop_reason(trial)
         if reason is not None:
             trial, reason = self._bisect(move, trial, reason)
@@ -531,6 +600,8 @@ class Path:
         if chosen is not trail[-1]:
             reason = "target"
         kept = [point for point in trail if point.s < chosen.s]
+        if directions:
+            chosen = self._settled(directions[-1], chosen)
         return self._result([*kept, chosen] if kept else [chosen], reason)
 
     def _golden(self, move, length):
@@ -541,7 +612,7 @@ class Path:
 
         def at(h):
             if h not in points:
-                points[h] = self._advance(*move, h)
+                points[h] = self._advance(move, h)
             return points[h].target
 
         a, b = high - ratio * (high - low), low + ratio * (high - low)

@@ -43,7 +43,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class State:
-    """A point of the path."""
+    """A point of the path; `tried` without the last digits of its correction."""
 
     s: float
     theta: np.ndarray
@@ -52,6 +52,7 @@ class State:
     target: float | None = None
     forgetting: float | None = None
     step: float = 0.0
+    tried: bool = False
 
 
 @dataclass(frozen=True)
