@@ -23,6 +23,8 @@ SPARSE_GRAM_DENSITY = 0.15
 THREADED_WORK = 2e7
 # Columns from which a product is faster the other way round.
 WIDE = 256
+# Rows of a block that is read twice.
+TWICE_READ = 512
 
 
 def count(X):
@@ -104,6 +106,43 @@ def column_sums(X, weight):
     for rows, block in _double(X):
         out += block.T @ weight[rows]
     return out
+
+
+def there_and_back(X, M, function):
+    """``X.T @ U`` and the column sums of ``U = function(X @ M, rows)``, in one pass.
+
+    Parameters
+    ----------
+    X : rows (n, d)
+    M : ndarray (d, m)
+    function : callable
+        (products (b, m) of some rows, slice of these rows) -> ndarray (b, q).
+
+    Returns
+    -------
+    ndarray (d, q), ndarray (q,)
+    """
+    n, d = X.shape
+    if not is_dense(X):
+        U = function(product(X, M), slice(0, n))
+        return column_sums(X, U), U.sum(axis=0)
+
+    def part(rows):
+        sums = totals = 0.0
+        for start in range(rows.start, rows.stop, TWICE_READ):
+            at = slice(start, min(start + TWICE_READ, rows.stop))
+            # Still in cache when it is read for the second time.
+            block = X[at].astype(np.float64, copy=False)
+            # BLAS reads long rows better as columns of the transpose.
+            forward = (M.T @ block.T).T if d >= WIDE else block @ M
+            U = function(forward, at)
+            sums = sums + (U.T @ block).T
+            totals = totals + U.sum(axis=0)
+        return sums, totals
+
+    with _threads(n * d * M.shape[1]) as run:
+        parts = list(run(part, n))
+    return sum(one for one, _ in parts), sum(total for _, total in parts)
 
 
 def squared_column_sums(X, weight):

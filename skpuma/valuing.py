@@ -10,7 +10,7 @@ from skpuma.criteria import measures_of
 from skpuma.curvature import curvature_of
 from skpuma.models import adapt
 from skpuma.objective import Objective
-from skpuma.solvers import factor
+from skpuma.solvers import MATRIX_WORK, factor
 from skpuma.utils.errors import PatchWarning, SolverError, warn
 
 # Relative residual at which an iterative solve of psi may stop.
@@ -32,10 +32,17 @@ class Settings:
     # Whether to tell how far the model was from its optimum.
     distance: bool = True
 
+    @property
+    def _most_work(self):
+        return MATRIX_WORK if self.effect == "linear" else np.inf
+
     def factored(self, objective):
         """The curvature that psi is solved with."""
         return factor(
-            curvature_of(objective, self.curvature), self.solver, self.damping
+            curvature_of(objective, self.curvature),
+            self.solver,
+            self.damping,
+            most_work=self._most_work,
         )
 
     def for_psi(self, solver):
@@ -64,7 +71,12 @@ class Settings:
                 "effect='one_step' needs explicit curvature: use solver='cholesky' or "
                 "effect='linear'."
             )
-        return factor(curvature_of(objective), self.solver, near=near)
+        return factor(
+            curvature_of(objective),
+            self.solver,
+            near=near,
+            most_work=self._most_work,
+        )
 
 
 @dataclass(frozen=True)

@@ -353,7 +353,7 @@ def test_groups_and_the_model_are_named():
 def test_a_class_that_is_gone_as_a_whole_is_noted():
     X, y, test = problem(k=3)
     patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y).patch(X, y, remove=y == 2)
-    assert 0.0 < patcher.row_weight_[2] < 1e-3
+    assert 0.0 < patcher.row_weight_[2] < 1e-2
     evidence = patcher.verify(X, y, rows=y == 2, **test, **QUICK)
     assert any("All rows of a class are gone" in note for note in evidence.notes)
     assert np.isnan(line(evidence, "criteria", "log_loss")["retrained"])

@@ -24,6 +24,13 @@ class GaussNewton(Curvature):
         return hessian * self._scale()[:, None, None]
 
     @cached_property
+    def output_operator(self):
+        """The same for products from the left, without an array where it can be."""
+        objective = self.objective
+        loss = objective.model.loss
+        return loss.hessian_operator(objective.raw, objective.y, self._scale())
+
+    @cached_property
     def root(self):
         objective = self.objective
         root = objective.model.loss.hessian_root(objective.raw, objective.y)
@@ -37,6 +44,6 @@ class GaussNewton(Curvature):
 
     def _matmat(self, V):
         product = self.objective.model.gram_product(
-            self.objective.X, self.output_hessian, V
+            self.objective.X, self.output_operator, V
         )
         return product + self.diagonal_part[:, None] * V

@@ -78,16 +78,17 @@ class FoldModels:
     def _solved(self, middle, parts, gradient):
         """Conjugate gradients for one right-hand side per fold, in step."""
         model, X = middle.model, middle.X
-        hessian = model.loss.hessian(middle.raw, middle.y)
+        ones = np.ones(rows.count(X))
+        hessian = model.loss.hessian_operator(middle.raw, middle.y, ones)
         weight = np.stack([part.weight for part in parts], axis=1)
         weight = weight / middle.total_weight
         ridge = np.stack([part.l2 for part in parts], axis=1)
 
+        def bent(forward, block):
+            return (hessian[block] @ forward) * weight[block, None, :]
+
         def product(V):
-            moved = np.empty((rows.count(X), model.n_outputs, V.shape[1]))
-            np.matmul(hessian, model.jvp(X, V), out=moved)
-            moved *= weight[:, None, :]
-            return model.vjp_columns(X, moved) + ridge * V
+            return model.there_and_back(X, bent, V) + ridge * V
 
         step, residual = np.zeros_like(gradient), gradient.copy()
         goal = FORCING * np.linalg.norm(gradient, axis=0)

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from skpuma.losses._output_hessian import OutputHessian
+
 
 def diagonal(curvature):
     """Matrices (n, k, k) with the rows of `curvature` (n, k) on their diagonals."""
@@ -75,6 +77,10 @@ class BaseLoss(ABC):
         """``B`` (n, k, k) with ``B @ B.T == hessian``."""
         values, vectors = np.linalg.eigh(self.hessian(z, y))
         return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+
+    def hessian_operator(self, z, y, scale):
+        """``scale_i * hessian_i`` of every row, as an `OutputHessian` or alike."""
+        return OutputHessian(self.hessian(z, y) * scale[:, None, None])
 
     def dispersion(self, z, y, weight):
         """Scale that makes a change of the loss free of units (1 for likelihoods)."""

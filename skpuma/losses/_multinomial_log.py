@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from skpuma.losses._base import BaseLoss
+from skpuma.losses._output_hessian import SoftmaxHessian
 
 
 class MultinomialLogLoss(BaseLoss):
@@ -25,6 +26,9 @@ class MultinomialLogLoss(BaseLoss):
         k = np.arange(z.shape[1])
         hessian[:, k, k] += p
         return hessian
+
+    def hessian_operator(self, z, y, scale):
+        return SoftmaxHessian(softmax(z, axis=1), scale)
 
     def hessian_root(self, z, y):
         # (diag(q) - p q^T)(diag(q) - p q^T)^T = diag(p) - p p^T, q = sqrt(p), |q| = 1

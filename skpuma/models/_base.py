@@ -351,9 +351,11 @@ class BaseModel(ABC):
         return total
 
     def gram_product(self, X, hessian, V):
-        """``sum_i J_i.T L_i J_i V`` for L (n, k, k) and V (p, m), matrix-free."""
-        forward = self.jvp(X, V)
-        moved = np.einsum("nkl,nlm->nkm", hessian, forward)
+        """``sum_i J_i.T L_i J_i V`` for V (p, m), matrix-free.
+
+        L is an array (n, k, k), or what a loss's `hessian_operator` hands out.
+        """
+        moved = hessian @ self.jvp(X, V)
         return np.stack([self.vjp(X, moved[:, :, m]) for m in range(V.shape[1])], 1)
 
     def tangent_gram(self, X, root, scale):

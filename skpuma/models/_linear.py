@@ -194,11 +194,26 @@ class LinearModel(BaseModel):
         return total if isinstance(keep, slice) else total[np.ix_(keep, keep)]
 
     def gram_product(self, X, hessian, V):
-        # One pass back for all columns of V.
-        moved = hessian @ self.jvp(X, V)
-        n, k, m = moved.shape
-        back = rows.column_sums(X, moved.reshape(n, k * m)).T.reshape(k, m, -1)
-        return self.join(back.transpose(0, 2, 1), moved.sum(axis=0))
+        def curved(forward, block):
+            return hessian[block] @ forward
+
+        return self.there_and_back(X, curved, V)
+
+    def there_and_back(self, X, function, V):
+        """``sum_i J_i.T function(J_i V)`` (p, m) for V (p, m), in one pass.
+
+        `function` takes some rows of ``J_i V`` (b, k, m), and the slice of these rows.
+        """
+        coef, intercept = self.split(V)
+        k, d, m = coef.shape
+
+        def flat(forward, block):
+            moved = function(forward.reshape(-1, k, m) + intercept, block)
+            return moved.reshape(len(moved), k * m)
+
+        M = coef.transpose(1, 0, 2).reshape(d, k * m)
+        sums, totals = rows.there_and_back(X, M, flat)
+        return self.join(sums.reshape(d, k, m).transpose(1, 0, 2), totals.reshape(k, m))
 
     def diagonal(self, X, hessian):
         """Diagonal of `hessian_gram` (p,), for a Jacobi preconditioner."""

@@ -318,7 +318,7 @@ class MLPModel(BaseModel):
             inputs, _ = self._forward(X[block])
             for m in range(V.shape[1]):
                 forward = self._tangent(inputs, self.split(V[:, m]))[1][-1]
-                u = np.einsum("nkl,nl->nk", hessian[block], forward)
+                u = (hessian[block] @ forward[:, :, None])[:, :, 0]
                 out[:, m] += self._collect(inputs, self._backward(inputs, u))
         return out
 

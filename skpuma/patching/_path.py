@@ -8,11 +8,11 @@ from skpuma import reweighting, scores
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import PatchResult, State
-from skpuma.solvers import WOODBURY_LIMIT, factor
+from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
-# Share of the gradient that a good Newton step leaves; an iterative solver is kept then.
+# What a good Newton step leaves of the gradient; an iterative solver is kept then.
 CONTRACTION = 0.2
 # Steps with a fresh factor, and the logarithm of what they shrink the gradient by.
 FRESH_STEPS, SHRUNK = 5, 12.0
@@ -181,7 +181,7 @@ class Path:
         curvature = curvature_of(self.curvature_part(objective), settings.curvature)
         near = self._near if settings.damping in ("auto", 0.0) else None
         return self._kept(
-            factor(curvature, settings.solver, settings.damping, near=near)
+            factor(curvature, settings.solver, settings.damping, near, MATRIX_WORK)
         )
 
     def _kept(self, solver):
@@ -341,7 +341,12 @@ class Path:
         """The true curvature for Newton steps, whatever the direction is taken in."""
         near = self._near if near is None else near
         return self._kept(
-            factor(curvature_of(objective), self.settings.solver, near=near)
+            factor(
+                curvature_of(objective),
+                self.settings.solver,
+                near=near,
+                most_work=MATRIX_WORK,
+            )
         )
 
     def _polished(self):

@@ -1,6 +1,11 @@
 """Solvers: factor a curvature once, solve for many right-hand sides."""
 
-from skpuma.solvers._auto import EXPLICIT_LIMIT, WOODBURY_LIMIT, factor
+from skpuma.solvers._auto import (
+    EXPLICIT_LIMIT,
+    MATRIX_WORK,
+    WOODBURY_LIMIT,
+    factor,
+)
 from skpuma.solvers._base import BaseSolver, Solution
 from skpuma.utils._registry import load
 
@@ -15,6 +20,7 @@ SOLVERS = {
 __all__ = [
     "CG",
     "EXPLICIT_LIMIT",
+    "MATRIX_WORK",
     "SOLVERS",
     "WOODBURY_LIMIT",
     "BaseSolver",

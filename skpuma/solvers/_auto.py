@@ -1,18 +1,26 @@
 """The automatic choice of solver and damping, which says what it chose."""
 
+import numpy as np
+
 from skpuma import rows
+from skpuma.solvers._kronecker import Kronecker
 from skpuma.utils._registry import load
 from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
+# Multiplications (a second) of a matrix of several coupled classes beyond which callers
+# without need of a factor do without.
+MATRIX_WORK = 2e10
 # Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8
 
 
-def choose(curvature):
+def choose(curvature, most_work=np.inf):
     """Name of the solver for a curvature, by its size and sign."""
     p = curvature.shape[0]
+    if np.isfinite(most_work) and _work_of_pairs(curvature) > most_work:
+        return "cg"
     objective = curvature.objective
     rank = rows.count(objective.X) * objective.model.n_outputs
     if not curvature.psd:
@@ -25,7 +33,18 @@ def choose(curvature):
     return "cholesky" if p <= EXPLICIT_LIMIT else "cg"
 
 
-def factor(curvature, solver="auto", damping="auto", near=None):
+def _work_of_pairs(curvature):
+    """Multiplications of a matrix that takes a Gram matrix for every pair of classes.
+
+    0 where products have no preconditioner that makes up for the matrix.
+    """
+    model, n = curvature.objective.model, rows.count(curvature.objective.X)
+    if not (model.convex and curvature.factored and Kronecker.fits(curvature)):
+        return 0
+    return n * model.n_features**2 * model.n_outputs * (model.n_outputs + 1) // 2
+
+
+def factor(curvature, solver="auto", damping="auto", near=None, most_work=np.inf):
     """Factor a curvature.
 
     Parameters
@@ -44,6 +63,10 @@ def factor(curvature, solver="auto", damping="auto", near=None):
     near : BaseSolver, optional
         Factor of a curvature nearby, by the same `solver` and `damping`. An iterative
         one hands on its preconditioner.
+    most_work : float
+        Multiplications that the matrix of a model with several coupled classes may
+        take before "auto" is cg: for a caller with few right-hand sides, and no need
+        of a factor.
 
     Returns
     -------
@@ -68,14 +91,14 @@ def factor(curvature, solver="auto", damping="auto", near=None):
             damping = relative * max(curvature.mean_eigenvalue(), 1e-12)
         else:
             try:
-                return _factor(curvature, solver)
+                return _factor(curvature, solver, most_work)
             except SolverError:
                 mean = max(curvature.mean_eigenvalue(), 1e-300)
                 damping = ILL_CONDITIONED_DAMPING * mean
-    return _factor(curvature.with_damping(damping), solver)
+    return _factor(curvature.with_damping(damping), solver, most_work)
 
 
-def _factor(curvature, solver):
+def _factor(curvature, solver, most_work):
     from skpuma.solvers import SOLVERS
 
     if callable(solver):
@@ -85,7 +108,7 @@ def _factor(curvature, solver):
             f"solver must be 'auto', one of {sorted(SOLVERS)}, or a class such as "
             f"skpuma.solvers.CG or a functools.partial of one; got {solver!r}."
         )
-    name = choose(curvature) if solver == "auto" else solver
+    name = choose(curvature, most_work) if solver == "auto" else solver
     if name not in SOLVERS:
         raise ValueError(
             f"Unknown solver {solver!r}; choose 'auto' or one of {sorted(SOLVERS)}."

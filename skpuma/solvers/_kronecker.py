@@ -24,7 +24,7 @@ class Kronecker:
     ----------
     curvature : Curvature
         One that `fits`.
-    hessian : ndarray (n, k, k)
+    hessian : OutputHessian
         ``L_i`` of every row, with its weight.
     """
 
@@ -32,7 +32,7 @@ class Kronecker:
         objective = curvature.objective
         model, self._k = objective.model, objective.model.n_outputs
         self._n_coef, self._intercept = model.n_features, model.fit_intercept
-        weight = np.einsum("nkk->n", hessian)
+        weight = hessian.trace()
         total = max(float(weight.sum()), 1e-300)
         d = self._n_coef + self._intercept
         gram = np.empty((d, d))
@@ -41,7 +41,7 @@ class Kronecker:
         if self._intercept:
             gram[-1, :-1] = gram[:-1, -1] = border
             gram[-1, -1] = 1.0
-        outer, self._classes = np.linalg.eigh(hessian.sum(axis=0))
+        outer, self._classes = np.linalg.eigh(hessian.total())
         inner, self._columns = np.linalg.eigh(gram)
         ridge = float(curvature.diagonal_part[: self._k * self._n_coef].mean())
         values = np.maximum(outer, 0.0)[:, None] * np.maximum(inner, 0.0) + ridge

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from skpuma import rows
+from skpuma.losses._output_hessian import OutputHessian
 from skpuma.solvers._kronecker import Kronecker
 from skpuma.utils.errors import SolverError
 
@@ -333,7 +334,7 @@ class Preconditioning:
                     "preconditioner='kronecker' is for dense rows of a linear model "
                     "with several outputs that share one penalty: use 'auto'."
                 )
-            base = Kronecker(curvature, _output_hessian(curvature))
+            base = Kronecker(curvature, _output_operator(curvature))
         elif name == "diagonal" or curvature.objective.model.convex:
             base = Diagonal(curvature)
         return Nystrom(curvature, base, self.rank) if name == "nystrom" else base
@@ -398,6 +399,12 @@ def _output_hessian(curvature):
         root = curvature.root
         hessian = root @ root.transpose(0, 2, 1)
     return hessian
+
+
+def _output_operator(curvature):
+    """The same for products and sums."""
+    operator = getattr(curvature, "output_operator", None)
+    return OutputHessian(_output_hessian(curvature)) if operator is None else operator
 
 
 def _blocks(X):

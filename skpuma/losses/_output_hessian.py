@@ -1,0 +1,65 @@
+"""Second derivatives of a loss in the raw outputs, as far as they have to be formed."""
+
+import numpy as np
+
+
+class OutputHessian:
+    """Matrices ``L_i`` (k, k) of n rows that are multiplied from the left.
+
+    Parameters
+    ----------
+    matrices : ndarray (n, k, k)
+    """
+
+    def __init__(self, matrices):
+        self.matrices = matrices
+
+    def __getitem__(self, rows):
+        return OutputHessian(self.matrices[rows])
+
+    def __matmul__(self, V):
+        """``L_i V_i`` (n, k, m) for V (n, k, m)."""
+        return self.matrices @ V
+
+    def trace(self):
+        """``tr L_i`` (n,)."""
+        return np.einsum("nkk->n", self.matrices)
+
+    def total(self):
+        """``sum_i L_i`` (k, k)."""
+        return self.matrices.sum(axis=0)
+
+
+class SoftmaxHessian:
+    """``L_i = s_i (diag(p_i) - p_i p_i.T)``, of which only p and s are kept.
+
+    Parameters
+    ----------
+    p : ndarray (n, k)
+        Probabilities.
+    scale : ndarray (n,)
+    """
+
+    def __init__(self, p, scale):
+        self.p = p
+        self.scale = scale
+
+    def __getitem__(self, rows):
+        return SoftmaxHessian(self.p[rows], self.scale[rows])
+
+    def __matmul__(self, V):
+        """``L_i V_i`` (n, k, m) for V (n, k, m)."""
+        p = self.p[:, :, None]
+        moved = p * V
+        moved -= p * moved.sum(axis=1, keepdims=True)
+        moved *= self.scale[:, None, None]
+        return moved
+
+    def trace(self):
+        """``tr L_i`` (n,)."""
+        return self.scale * (1.0 - np.einsum("nk,nk->n", self.p, self.p))
+
+    def total(self):
+        """``sum_i L_i`` (k, k)."""
+        weighted = self.scale[:, None] * self.p
+        return np.diag(weighted.sum(axis=0)) - weighted.T @ self.p
