@@ -96,8 +96,8 @@ class Centre:
         model = objective.model
         M = concordance(model.loss)
         length = longest_row(model, objective.X, whitener)
-        terms = np.abs(objective.residual).sum(axis=1) + np.abs(objective.raw).sum(1)
-        terms = length * float(objective.weight @ terms) / objective.total_weight
+        terms = length * float(objective.weight @ _terms(objective))
+        terms = terms / objective.total_weight
         share = np.linalg.norm(whitener @ objective.penalty_share)
         penalty = np.zeros((0, 0))
         if model.kind != "sum":
@@ -175,6 +175,15 @@ class Centre:
             distance = distance * self.stretch / np.sqrt(floors)
             relative = distance / np.linalg.norm(self.moved(steps), axis=1)
         return np.where(np.isnan(relative), np.inf, relative)
+
+
+def _terms(objective):
+    """What the residual of every row is the difference of, in size (n,)."""
+    loss = objective.model.loss
+    bend = np.einsum("nkk->nk", loss.hessian(objective.raw, objective.y))
+    parts = np.abs(objective.residual) + bend * (2.0 + np.abs(objective.raw))
+    # A probability that is close to 1 is off by the rounding of 1.
+    return (parts + float(loss.task != "regression")).sum(axis=1)
 
 
 def _excess(t):
