@@ -25,6 +25,24 @@ def outer_rows(A, B, out):
     return out
 
 
+def downdates(A, G, lost, penalty, largest, inverse):
+    H = np.linalg.inv(inverse)
+    out = np.full((len(G), len(H) + 2), np.nan)
+    left = 1.0
+    for j, (rows, g) in enumerate(zip(A, G, strict=True)):
+        for a in rows:
+            rest = 1.0 - a @ np.linalg.solve(H, a)
+            if rest <= 1.0 - largest:
+                return out
+            left *= rest
+            H = H - np.outer(a, a)
+        whole = H - lost[j] * penalty if lost[j] else H
+        step = np.linalg.solve(whole, g)
+        out[j] = [*step, step @ g, left]
+        inverse[:] = np.linalg.inv(H)
+    return out
+
+
 def bin_sums(confidence, outcome, weight, n_bins):
     edges = np.arange(1, n_bins) / n_bins
     bins = np.searchsorted(edges, confidence, side="left")

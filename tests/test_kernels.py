@@ -29,6 +29,18 @@ def outer_rows(n, d, k, dtype):
     return normal(0, n, k), normal(1, n, d).astype(dtype), np.full((n, d * k), np.nan)
 
 
+def downdates(n, d, k, dtype):
+    """A penalty that is lost with an odd number of rows; it stops before the last."""
+    A = (0.1 * normal(0, n, k, d)).astype(dtype).astype(float)
+    if n > 5:
+        A[-1] = 9.0
+    F = 0.1 * normal(1, d, d)
+    penalty, lost = np.zeros((0, 0)), np.zeros(n)
+    if n % 2:
+        penalty, lost = F @ F.T, 0.01 * np.arange(1.0, n + 1)
+    return A, normal(2, n, d), lost, penalty, 0.99, np.eye(d) / 1.5
+
+
 def bin_sums(n, d, k, dtype):
     rng = np.random.default_rng(0)
     confidence = rng.uniform(size=n).astype(dtype)
@@ -89,6 +101,7 @@ def network_sgd(n, d, k, dtype):
 
 MAKE_ARGUMENTS = {
     "bin_sums": bin_sums,
+    "downdates": downdates,
     "gram_csr": gram_csr,
     "least_squares_scan": least_squares_scan,
     "logistic_scan": logistic_scan,
@@ -128,7 +141,7 @@ def test_kernel_leaves_its_inputs(name):
     arguments = MAKE_ARGUMENTS[name](7, 4, 2, np.float64)
     kept = copies(arguments)
     getattr(kernels, name)(*arguments)
-    adds = name in ("gram_csr", "outer_rows", "squares_csr")
+    adds = name in ("downdates", "gram_csr", "outer_rows", "squares_csr")
     inputs = slice(None, -1) if adds else slice(None)
     for after, before in zip(arguments[inputs], kept[inputs], strict=True):
         np.testing.assert_array_equal(after, before)

@@ -13,6 +13,7 @@ KERNELS = {
     "squares_csr": "skpuma.kernels._linear",
     "network_gradient": "skpuma.kernels._networks",
     "network_sgd": "skpuma.kernels._networks",
+    "downdates": "skpuma.kernels._downdating",
     "bin_sums": "skpuma.kernels._binning",
     "least_squares_scan": "skpuma.kernels._permutations",
     "logistic_scan": "skpuma.kernels._permutations",

@@ -17,6 +17,7 @@ UNLEARNERS = {
     "Retrainer": "skpuma.unlearning._yardsticks",
     "SISAClassifier": "skpuma.unlearning._sisa",
     "SISARegressor": "skpuma.unlearning._sisa",
+    "StreamingRemoval": "skpuma.unlearning._streaming",
     "UnrolledSGDClassifier": "skpuma.unlearning._unrolled",
     "UnrolledSGDRegressor": "skpuma.unlearning._unrolled",
 }

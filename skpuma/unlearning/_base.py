@@ -84,24 +84,12 @@ class BaseUnlearner(BaseEstimator):
         """
         check_is_fitted(self, "forgotten_")
         with _AllOrNothing(self):
-            labelled = X
-            X, y = self._checked(X, y, reset=False)
-            before = ~self.forgotten_
-            if len(y) != len(before) or rows_digest(X, y, before) != self._digest:
-                raise ValueError(
-                    "These are not the rows of the fit, in their order and of their "
-                    "type: pass the X and y that fit was called with. Rows that were "
-                    "forgotten keep their place, whatever they hold."
-                )
-            gone = rows_of(rows, len(y), labelled, "rows") & before
-            kept = before & ~gone
-            self._check_kept(y, kept)
+            X, y, gone = self._asked(X, y, rows)
             self.cost_ = 0.0
             if gone.any():
+                kept = ~self.forgotten_ & ~gone
                 self.cost_ = float(self._forget_rows(X, y, gone, kept))
-                self.forgotten_ = ~kept
-                self._digest = rows_digest(X, y, kept)
-                self.storage_ = int(self._stored_bytes())
+                self._settle(X, y, kept)
         return self
 
     # -- for the systems ---------------------------------------------------------------
@@ -128,6 +116,27 @@ class BaseUnlearner(BaseEstimator):
         return is_classifier(self)
 
     # -- the contract ------------------------------------------------------------------
+
+    def _asked(self, X, y, rows):
+        """(X, y, gone) as `_forget_rows` takes them, checked to be those of the fit."""
+        labelled = X
+        X, y = self._checked(X, y, reset=False)
+        before = ~self.forgotten_
+        if len(y) != len(before) or rows_digest(X, y, before) != self._digest:
+            raise ValueError(
+                "These are not the rows of the fit, in their order and of their "
+                "type: pass the X and y that fit was called with. Rows that were "
+                "forgotten keep their place, whatever they hold."
+            )
+        gone = rows_of(rows, len(y), labelled, "rows") & before
+        self._check_kept(y, before & ~gone)
+        return X, y, gone
+
+    def _settle(self, X, y, kept):
+        """Take down which rows are left."""
+        self.forgotten_ = ~kept
+        self._digest = rows_digest(X, y, kept)
+        self.storage_ = int(self._stored_bytes())
 
     def _checked(self, X, y, reset):
         """The user's rows, after the checks that no estimator makes for us."""

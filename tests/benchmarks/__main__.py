@@ -29,6 +29,7 @@ BENCHMARKS = {
     "dvrl": "tests.benchmarks.dvrl",
     "sisa_speed": "tests.benchmarks.sisa",
     "newton_removal": "tests.benchmarks.newton_removal",
+    "streaming": "tests.benchmarks.streaming",
     "unlearning": "tests.benchmarks.unlearning",
     "detection": "tests.benchmarks.detection",
     "detection_cost": "tests.benchmarks.detection_real",

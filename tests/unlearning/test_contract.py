@@ -53,6 +53,7 @@ AROUND = {
         {**SLICED, "estimator": SGD, "aggregation": "label"},
     ],
     "SISARegressor": [{**SLICED, "estimator": SGR}],
+    "StreamingRemoval": [{"estimator": Ridge()}, {"estimator": SCALED}],
     "UnrolledSGDClassifier": [{"hidden_layer_sizes": (4,)}],
     "UnrolledSGDRegressor": [{"hidden_layer_sizes": (4,), "learning_rate": 0.1}],
 }
