@@ -19,7 +19,7 @@ from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
 # Random vectors of a sketch, and the residual of solves whose result is an estimate.
-PROBES = 8
+PROBES = 4
 # Parameters up to which their solves share products, and all are in memory.
 PROBED_AT_ONCE = 20_000
 LOOSE = 0.1
@@ -71,7 +71,7 @@ def stationarity(objective, solver, n_rows=500):
     if solver.iterative:
         return _sketched_stationarity(objective, solver, gradient)
     used = np.flatnonzero(objective.weight > 0)
-    limit = min(n_rows, max(250_000 // objective.model.n_parameters, 32))
+    limit = min(n_rows, max(60_000 // objective.model.n_parameters, 32))
     if len(used) > limit:
         used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
     one_row = solver.solve(objective.row_gradients(used).T).value
@@ -238,11 +238,29 @@ def leverage_blocks(objective, solver):
     """
     model = objective.model
     n, k, p = rows.count(objective.X), model.n_outputs, model.n_parameters
+    # Products with the inverse are several times faster than solves; it is solved for
+    # itself, with refinement, and costs what a few of its columns do on many rows.
+    inverse = solver.solve(np.eye(p)).value if n * k > p else None
     for block in rows.blocks(n, 24 * k * p):
         jacobian = model.jacobian(rows.take(objective.X, block))
         flat = jacobian.reshape(-1, p)
-        solved = solver.solve(flat.T).value.T.reshape(jacobian.shape)
-        yield block, jacobian, solved, jacobian @ solved.transpose(0, 2, 1)
+        solved = flat @ inverse if n * k > p else solver.solve(flat.T).value.T
+        solved = solved.reshape(jacobian.shape)
+        yield block, jacobian, solved, np.einsum("nkp,nlp->nkl", jacobian, solved)
+
+
+def _largest(matrices):
+    """Largest eigenvalue (n,) of symmetric matrices (n, k, k)."""
+    if matrices.shape[1] == 1:
+        return matrices[:, 0, 0]
+    return np.linalg.eigvalsh(matrices)[:, -1]
+
+
+def _solved(matrices, b):
+    """``M^-1 b`` (n, k) for matrices (n, k, k) and b (n, k)."""
+    if matrices.shape[1] == 1:
+        return b / matrices[:, 0]
+    return np.linalg.solve(matrices, b[:, :, None])[:, :, 0]
 
 
 def leverage(objective, solver):
@@ -258,7 +276,7 @@ def leverage(objective, solver):
     for block, _, _, A in leverage_blocks(objective, solver):
         B = root[block]
         inner = B.transpose(0, 2, 1) @ A @ B
-        out[block] = np.linalg.eigvalsh(inner)[:, -1] * scale[block]
+        out[block] = _largest(inner) * scale[block]
     return out
 
 
@@ -303,8 +321,8 @@ def left_out_raw(objective, solver):
         bracket = np.eye(k) - w * (hessian[block] @ A)
         removable = np.linalg.det(bracket) > UNREMOVABLE
         bracket[~removable] = np.eye(k)
-        moved = np.linalg.solve(bracket, objective.residual[block][:, :, None])
-        step = (w * (A @ moved))[:, :, 0]
+        moved = _solved(bracket, objective.residual[block])
+        step = (w * (A @ moved[:, :, None]))[:, :, 0]
         out[block] += np.where(removable[:, None], step, 0.0)
     return out
 
@@ -345,11 +363,11 @@ def one_step_effects(objective, solver, measures):
     for block, _, solved, A in leverage_blocks(objective, solver):
         w = scale[block][:, None, None]
         B = root[block]
-        h[block] = np.linalg.eigvalsh(w * (B.transpose(0, 2, 1) @ A @ B))[:, -1]
+        h[block] = _largest(w * (B.transpose(0, 2, 1) @ A @ B))
         removable = h[block] < 1.0 - UNREMOVABLE
         bracket = np.eye(k) - w * (hessian[block] @ A)
         bracket[~removable] = np.eye(k)
-        moved = np.linalg.solve(bracket, objective.residual[block][:, :, None])[:, :, 0]
+        moved = _solved(bracket, objective.residual[block])
         delta = np.einsum("nkp,nk->np", solved, moved) * scale[block][:, None]
         delta = delta + rate[block][:, None] * share
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):

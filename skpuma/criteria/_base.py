@@ -121,6 +121,10 @@ def _hashable(value):
     return value
 
 
+# Raw outputs of moved models that are in memory at a time.
+MOVED_NUMBERS = 2**17
+
+
 def weights_of(z, sample_weight):
     """Weights (n,), ones by default."""
     return np.ones(len(z)) if sample_weight is None else sample_weight
@@ -231,17 +235,40 @@ class Measure:
             return lambda moves: np.array(
                 [self.value(model.at(model.theta + move)) for move in moves]
             )
+        if getattr(self.criterion, "constant_curvature", None) is not None:
+            return self._quadratic_mover(model)
         z, keywords = model.raw(self.X), self._keywords()
+        at_once = getattr(self.criterion, "values", None)
+        size = max(MOVED_NUMBERS // z.size, 1)
 
         def values(moves):
             # z is linear in theta here: one product serves all the moves of a block.
-            shift = model.jvp(self.X, moves.T)
-            return np.array(
-                [
-                    self.criterion.value(z + shift[:, :, b], self.y, **keywords)
-                    for b in range(len(moves))
+            out = np.empty(len(moves))
+            for start in range(0, len(moves), size):
+                part = slice(start, start + size)
+                moved = z + model.jvp(self.X, moves[part].T).transpose(2, 0, 1)
+                if at_once is not None:
+                    out[part] = at_once(moved, self.y, **keywords)
+                    continue
+                out[part] = [
+                    self.criterion.value(one, self.y, **keywords) for one in moved
                 ]
-            )
+            return out
+
+        return values
+
+    def _quadratic_mover(self, model):
+        """`mover` where C is a quadratic function of the parameters."""
+        scale = self.criterion.constant_curvature * self.weight / self.weight.sum()
+        identity = np.broadcast_to(
+            np.eye(model.n_outputs), (len(scale), model.n_outputs, model.n_outputs)
+        )
+        hessian = model.hessian_gram(self.X, scale[:, None, None] * identity)
+        value, gradient = self.value(model), self.gradient(model)
+
+        def values(moves):
+            bend = np.einsum("bp,bp->b", moves @ hessian, moves)
+            return value + moves @ gradient + 0.5 * bend
 
         return values
 

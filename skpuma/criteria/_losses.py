@@ -33,8 +33,21 @@ class TrainingLoss(BaseCriterion):
         """Its derivative in z (n, k)."""
         return self.loss.gradient(z, y)
 
+    @property
+    def constant_curvature(self):
+        """c where C'' in z is c times a row's share of the weight, or None."""
+        own = type(self) is TrainingLoss and self.loss.constant_hessian
+        return 1.0 if own else None
+
     def value(self, z, y, *, sample_weight=None, groups=None):
         return np.average(self._losses(z, y), weights=weights_of(z, sample_weight))
+
+    def values(self, Z, y, *, sample_weight=None, groups=None):
+        """C (B,) at several sets of raw outputs (B, n, k) of the same rows."""
+        weight = weights_of(Z[0], sample_weight)
+        targets = np.tile(y, (len(Z), *[1] * (y.ndim - 1)))
+        losses = self._losses(Z.reshape(-1, Z.shape[2]), targets)
+        return losses.reshape(len(Z), -1) @ (weight / weight.sum())
 
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         weight = weights_of(z, sample_weight)
@@ -116,6 +129,11 @@ class SquaredError(_PredictionLoss):
     name = "squared_error"
     bounded = False
     tasks = ("regression",)
+
+    @property
+    def constant_curvature(self):
+        """c where C'' in z is c times a row's share of the weight, or None."""
+        return 2.0 if self.loss.constant_hessian else None
 
     def _error(self, z, y):
         return self.loss.predict(z) - y

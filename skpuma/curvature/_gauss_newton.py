@@ -42,8 +42,16 @@ class GaussNewton(Curvature):
             return model.hessian_gram(self.objective.X, self.output_hessian)
         return super()._gram()
 
+    @cached_property
+    def _multiplier(self):
+        """The model as products take it."""
+        model = self.objective.model
+        if not hasattr(model, "remembering"):
+            return model
+        return model.remembering(self.objective.X)
+
     def _matmat(self, V):
-        product = self.objective.model.gram_product(
+        product = self._multiplier.gram_product(
             self.objective.X, self.output_operator, V
         )
         return product + self.diagonal_part[:, None] * V

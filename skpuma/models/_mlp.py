@@ -18,6 +18,11 @@ from skpuma.losses._poisson import PoissonLoss
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
 
+# Activations of a block of rows that stays in cache between the layers.
+BLOCK_BYTES = 2 * 2**20
+# Activations that may be kept for many products.
+REMEMBERED_BYTES = 32 * 2**20
+
 
 class Identity:
     """a = x."""
@@ -104,6 +109,7 @@ class MLPModel(BaseModel):
     # more of it also blurs what a patch can reach.
     curvature = "gauss_newton"
     relative_damping = 1e-1
+    _remembered = None
 
     @classmethod
     def refusal(cls, estimator):
@@ -232,7 +238,28 @@ class MLPModel(BaseModel):
 
     def _blocks(self, X):
         width = sum(fan_in + fan_out for fan_in, fan_out in self.shapes)
-        return rows.blocks(rows.count(X), 8 * width)
+        return rows.blocks(rows.count(X), 8 * width, BLOCK_BYTES)
+
+    def remembering(self, X):
+        """A copy that keeps the activations of these rows, if they take little memory.
+
+        For many products with the curvature at one theta, of which a third would go
+        into the same forward pass.
+        """
+        hidden = sum(fan_out for _, fan_out in self.shapes[:-1])
+        if 8 * rows.count(X) * hidden > REMEMBERED_BYTES:
+            return self
+        other = copy.copy(self)
+        other._remembered = {}
+        return other
+
+    def _inputs(self, X, block):
+        """Inputs of every layer for a block of the rows."""
+        if self._remembered is None:
+            return self._forward(X[block])[0]
+        if block.start not in self._remembered:
+            self._remembered[block.start] = self._forward(X[block])[0][1:]
+        return [X[block], *self._remembered[block.start]]
 
     # -- the contract ------------------------------------------------------------------
 
@@ -315,7 +342,7 @@ class MLPModel(BaseModel):
     def gram_product(self, X, hessian, V):
         out = np.zeros_like(V)
         for block in self._blocks(X):
-            inputs, _ = self._forward(X[block])
+            inputs = self._inputs(X, block)
             for m in range(V.shape[1]):
                 forward = self._tangent(inputs, self.split(V[:, m]))[1][-1]
                 u = (hessian[block] @ forward[:, :, None])[:, :, 0]
