@@ -98,7 +98,7 @@ class Path:
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
         self._near, self._first = None, (None, None)
-        self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
+        self.start = self._begin()
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
                 "A criterion is not finite at the model that is to be patched: "
@@ -125,6 +125,10 @@ class Path:
     def _at(self, state):
         """The objective at a point and under its weights."""
         return self._weighted(state.s, state.lam, state.theta)
+
+    def _begin(self):
+        """The point before the patch."""
+        return self._observe(0.0, self.model.theta, np.zeros(len(self.marks.extra)))
 
     def _observe(self, s, theta, lam, step=0.0, tried=False):
         """Measure everything that ends a path."""
@@ -539,10 +543,13 @@ class Path:
         """
         if not (state.tried and self._exact(move.solver, tried=False)):
             return state
-        theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
-        settled = self._observe(state.s, theta, state.lam, state.step)
+        settled = self._settle(move, state)
         same = self._stop_reason(settled) == self._stop_reason(state)
         return settled if same else state
+
+    def _settle(self, move, state):
+        theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
+        return self._observe(state.s, theta, state.lam, state.step)
 
     def _between(self, low, high, share):
         """Where corrections between two corrected points start; None for the direction.
@@ -577,8 +584,7 @@ class Path:
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
         state = self.start
         if self.at_optimum and self.settings.polish:
-            polished, _, self.converged = scores.polish(self.objective, self._undamped)
-            state = replace(state, theta=polished.model.theta)
+            state = replace(state, theta=self._optimum())
         move = Move(self.start, *self._direction(state))
         trial = self._advance(move, self.settings.eta)
         reason = self._stop_reason(trial)
@@ -588,6 +594,11 @@ class Path:
         if self.target is not None:
             return self._best_of(trail, [move], reason or "eta")
         return self._result(trail, reason or "eta")
+
+    def _optimum(self):
+        """The optimum of the weights before the patch, by Newton's method alone."""
+        polished, _, self.converged = scores.polish(self.objective, self._undamped)
+        return polished.model.theta
 
     def _best_of(self, trail, directions, reason):
         """Refine the lowest target inside the two segments that touch it."""
