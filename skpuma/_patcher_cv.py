@@ -98,16 +98,15 @@ class PumaPatcherCV(PumaPatcher):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaPatcherCV
-    >>> from skpuma.datasets import flip_labels
+    >>> from skpuma.metrics import patch_scorer
     >>> X, y = load_breast_cancer(return_X_y=True)
     >>> X = scale(X)
-    >>> y, flipped = flip_labels(y, 0.1, random_state=0)
     >>> search = PumaPatcherCV(
-    ...     LogisticRegression(), deltas=[0.001, 0.1], scoring="neg_log_loss"
+    ...     LogisticRegression(), deltas=[0.01], etas=[0, 0.5, 1], scoring=patch_scorer
     ... )
-    >>> search = search.fit(X, y, marked=flipped)
+    >>> search = search.fit(X, y, marked=X[:, 0] > 2)
     >>> search.best_params_
-    {'delta': 0.1, 'eta': 1.0}
+    {'delta': 0.01, 'eta': 1}
     """
 
     def __init__(

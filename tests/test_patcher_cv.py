@@ -1,5 +1,6 @@
 """PumaPatcherCV: the scores of GridSearchCV, at one fit per fold."""
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,6 +112,10 @@ CASES = {
 }
 
 
+# Where a delta ends some of the paths.
+BINDING = set(CASES) - {"no polish"}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_scores_are_those_of_a_grid_search(name):
     estimator, deltas, etas, options = CASES[name]
@@ -122,6 +127,9 @@ def test_scores_are_those_of_a_grid_search(name):
     fast.fit(X, y, marked=marked)
     assert_equal_scores(slow, fast)
     assert (fast.cv_results_["mean_s"] <= fast.cv_results_["param_eta"] + 1e-9).all()
+    if name in BINDING:
+        s = np.array([fast.cv_results_[f"split{i}_s"] for i in range(3)])
+        assert (s < fast.cv_results_["param_eta"] - 1e-6).any()
     best = slow.best_estimator_
     np.testing.assert_allclose(fast.transform(X), best.transform(X), atol=1e-8)
     np.testing.assert_allclose(fast.row_weight_, best.row_weight_, atol=1e-8)
@@ -271,10 +279,12 @@ def test_candidates_are_cut_with_the_rows():
     X, y, marked = problem()
     allowed = np.arange(len(y)) % 2 == 0
     search = PumaPatcherCV(LogisticRegression(), deltas=[1e-3], etas=[1.0], cv=3)
-    search.set_params(candidates=allowed, scoring="neg_log_loss")
+    search.set_params(candidates=allowed, scoring="neg_log_loss", side="both")
     search.fit(X, y, marked=marked)
     for i, (t, e) in enumerate(StratifiedKFold(3).split(X, y)):
-        one = PumaPatcher(LogisticRegression(), delta=1e-3, candidates=allowed[t])
+        one = PumaPatcher(
+            LogisticRegression(), delta=1e-3, candidates=allowed[t], side="both"
+        )
         one.fit(X[t], y[t], marked=marked[t])
         scorer = sklearn.metrics.get_scorer("neg_log_loss")
         score = search.cv_results_[f"split{i}_test_score"][0]
@@ -340,7 +350,7 @@ def test_folds_in_parallel_are_the_same():
     X, y, marked = problem()
     search = PumaPatcherCV(deltas=[0.01, 0.1], etas=[0.5, 1.0], cv=2, **LOSS)
     alone = search.fit(X, y, marked=marked).cv_results_["mean_test_score"]
-    with sklearn.utils.parallel.parallel_config("threading"):
+    with joblib.parallel_config("threading"):
         search.set_params(n_jobs=2).fit(X, y, marked=marked)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], alone)
 
@@ -366,12 +376,10 @@ def test_folds_in_parallel_are_the_same():
 def test_what_makes_no_sense_is_refused(parameters, message):
     X, y, marked = problem()
     search = PumaPatcherCV(deltas=[0.1], etas=[0.5], cv=2).fit(X, y, marked=marked)
-    before = data.snapshot(clone(search).set_params(**parameters))
     fitted = search.estimator_, search.cv_results_
     with pytest.raises((ValueError, TypeError), match=message):
         search.set_params(**parameters).fit(X, y, marked=marked)
     assert (search.estimator_, search.cv_results_) == fitted
-    assert before is not None
 
 
 def test_a_mask_of_other_rows_is_refused():
