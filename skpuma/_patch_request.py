@@ -225,7 +225,7 @@ def _removed_groups(grouping, mask, weight):
     )
 
 
-def carry_out(request, moved_before=False, beyond=False):
+def carry_out(request, moved_before=False, beyond=False, begin=None):
     """Walk the path of a request.
 
     Parameters
@@ -237,6 +237,8 @@ def carry_out(request, moved_before=False, beyond=False):
     beyond : bool
         Whether one of them went beyond s = 1: then no correction may bring back what
         it erased.
+    begin : callable, optional
+        `begun` of the fitted estimator, or what a cache makes of it.
 
     Returns
     -------
@@ -249,10 +251,28 @@ def carry_out(request, moved_before=False, beyond=False):
     path = patching.Path(*_of_path(request), corrects=not beyond)
     distance, info = 0.0, {}
     if not request.marks.empty:
+        if begin is not None:
+            path.take_up(begin(*_key_of_beginning(request, path), path=path))
         distance, info = _stationarity(request, path.first_solver(), moved_before)
     outcome = _outcome(request, path, path.walk(), distance, info)
     _announce(outcome.report, request.settings.eta)
     return outcome
+
+
+def begun(estimator, X, y, weight, settings, path):
+    """What a path begins with, a function of all arguments but the path.
+
+    Delta, eta and marks are not among them, so that a cache of it serves searches.
+    """
+    return path.beginning()
+
+
+def _key_of_beginning(request, path):
+    objective, settings = request.objective, request.settings
+    names = ("curvature", "solver", "damping", "curvature_rows", "seed", "polish")
+    same = {name: getattr(settings, name) for name in names}
+    same["corrects"] = path.corrects
+    return objective.X, objective.y, objective.weight, same
 
 
 def carry_out_each(request, choices):

@@ -3,6 +3,7 @@
 import copy
 import numbers
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.base import TransformerMixin, clone
@@ -19,6 +20,7 @@ from skpuma._meta import (
     transformer_tags,
 )
 from skpuma._patch_request import (
+    begun,
     carry_out,
     check_parameters,
     extra_weight,
@@ -126,7 +128,9 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
     polish : "auto" or bool, default "auto"
         Whether directions of convex models are computed at their exact optimum.
     memory : str or joblib.Memory, default None
-        Caches the fit of the estimator, for searches over delta and eta.
+        Caches the fit of the estimator, and the curvature factor and optimum that the
+        path begins with (of direct solvers), for searches over delta and eta. What is
+        stored holds no rows. `PumaPatcherCV` searches without.
     verbose : int, default 0
     random_state : int, RandomState or None, default None
         Samples the rows of the curvature.
@@ -296,7 +300,13 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
 
     def _fit(self, parameters, X, y, sample_weight, marked, keywords):
         given = self._given(parameters, X, y, sample_weight, marked, keywords)
-        outcome = None if given.request is None else carry_out(given.request)
+        outcome = begin = None
+        if given.request is not None:
+            # Solvers of your own may not be known by their names.
+            if self.memory is not None and isinstance(self.solver, str):
+                cached = check_memory(self.memory).cache(begun, ignore=["path"])
+                begin = partial(cached, given.estimator)
+            outcome = carry_out(given.request, begin=begin)
         self._start(given.estimator, given.objective, X, given.weight)
         if outcome is not None:
             cost = self.cost_ + given.passes.epochs

@@ -7,7 +7,7 @@ import numpy as np
 from skpuma import reweighting, scores
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
-from skpuma.patching._records import PatchResult, State
+from skpuma.patching._records import Beginning, PatchResult, State
 from skpuma.solvers import WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
@@ -98,6 +98,7 @@ class Path:
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
         self._near, self._first = None, (None, None)
+        self._begun = None
         self.start = self._begin()
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
@@ -175,14 +176,45 @@ class Path:
 
         What comes first on the path, polishing or a direction, takes it.
         """
-        solver = self._solver_at(self.objective)
+        if self._begun is None:
+            solver = self._solver_at(self.objective)
+        else:
+            curvature = self._curvature(self.objective)
+            solver = self._begun.solver.attached(curvature)
         self._first = self.model.theta, solver
         return solver
+
+    def beginning(self):
+        """What all patches of these rows and weights begin with.
+
+        Returns
+        -------
+        Beginning or None
+            To be stored, and taken up by this path or another one. None where the
+            solver needs the rows.
+        """
+        solver = self.first_solver().detached()
+        if solver is None:
+            self._near = None
+            return None
+        if not (self.corrects and self.settings.polish):
+            return Beginning(solver)
+        theta = self._polished()
+        near = self._first[1]
+        near = None if near is None else near.detached()
+        return Beginning(solver, theta, near, self.converged)
+
+    def take_up(self, begun):
+        """Begin with what `beginning` has given."""
+        self._begun = begun
+
+    def _curvature(self, objective):
+        return curvature_of(self.curvature_part(objective), self.settings.curvature)
 
     def _solver_at(self, objective):
         """The curvature of directions, factored; the first is kept for its parts."""
         settings = self.settings
-        curvature = curvature_of(self.curvature_part(objective), settings.curvature)
+        curvature = self._curvature(objective)
         near = self._near if settings.damping in ("auto", 0.0) else None
         return self._kept(
             factor(curvature, settings.solver, settings.damping, near=near)
@@ -356,6 +388,8 @@ class Path:
         """
         (_, solver), self._first = self._first, (None, None)
         settings = self.settings
+        if self._begun is not None:
+            return self._polished_before(self._begun)
         newton = settings.curvature != "fisher" and settings.damping in ("auto", 0.0)
         if solver is None or not newton or solver.damping > 0.0:
             solver = None  # one factor at a time is enough
@@ -375,6 +409,13 @@ class Path:
         if newton and near is not None and near.damping == 0.0:
             self._first = polished.model.theta, near
         return polished.model.theta
+
+    def _polished_before(self, begun):
+        self.converged = begun.converged
+        if begun.near is not None:
+            curvature = curvature_of(self.objective.at(begun.theta))
+            self._first = begun.theta, begun.near.attached(curvature)
+        return begun.theta
 
     # -- walking -----------------------------------------------------------------------
 
