@@ -3,7 +3,7 @@
 Value rows
     PumaValuator
 Patch a model
-    PumaPatcher
+    PumaPatcher, PumaPatcherCV
 Detect, patch and verify in one estimator
     PumaDebugger
 Ask whether an estimator can be valued and patched
@@ -22,6 +22,7 @@ _PUBLIC = {
     "PatchWarning": "skpuma.utils.errors",
     "PumaDebugger": "skpuma._debugger",
     "PumaPatcher": "skpuma._patcher",
+    "PumaPatcherCV": "skpuma._patcher_cv",
     "PumaValuator": "skpuma._valuator",
     "SolverError": "skpuma.utils.errors",
     "StationarityWarning": "skpuma.utils.errors",

@@ -58,7 +58,16 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
     def _fit_base(self, X, y, sample_weight, fit=refit.fit_estimator, **kwargs):
         """Fit the wrapped estimator with routed metadata; nothing of self changes."""
         base = self._base()
-        models.check_supported(base)
+        self._check_given(X, y, sample_weight, kwargs.get("sensitive_features"))
+        if refit.is_frozen(base):
+            check_is_fitted(base.estimator)
+            return base.estimator
+        params = self._fit_params(sample_weight, **kwargs)
+        return fit(base, X, y, sample_weight, params)
+
+    def _check_given(self, X, y, sample_weight, sensitive_features):
+        """Refuse what cannot be fitted, or does not belong to the rows of X."""
+        models.check_supported(self._base())
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
@@ -66,18 +75,12 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
             )
         check_weights(sample_weight, n_rows(y))
         check_same_order(y, X)
-        for name in ("sample_weight", "sensitive_features"):
-            values = sample_weight if name == "sample_weight" else kwargs.get(name)
-            check_same_index(values, X, name)
-        if refit.is_frozen(base):
-            check_is_fitted(base.estimator)
-            return base.estimator
-        params = self._fit_params(sample_weight, **kwargs)
-        return fit(base, X, y, sample_weight, params)
+        check_same_index(sample_weight, X, "sample_weight")
+        check_same_index(sensitive_features, X, "sensitive_features")
 
     def _fit_params(self, sample_weight, **kwargs):
         """What routing hands to the wrapped estimator's fit; None if it is off."""
-        if not _routing_enabled():
+        if not routing_enabled():
             return None
         routed = process_routing(self, "fit", sample_weight=sample_weight, **kwargs)
         return routed.estimator.fit
@@ -162,13 +165,14 @@ class DelegatesPrediction:
     def score(self, X, y, **score_params):
         """Score of ``estimator_``: accuracy or R2."""
         estimator = self._fitted()
-        if _routing_enabled():
+        if routing_enabled():
             routed = process_routing(self, "score", **score_params)
             score_params = routed.estimator.score
         return estimator.score(X, y, **score_params)
 
 
-def _routing_enabled():
+def routing_enabled():
+    """Whether metadata is routed by requests."""
     from sklearn import get_config
 
     return bool(get_config().get("enable_metadata_routing", False))

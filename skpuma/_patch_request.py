@@ -3,7 +3,8 @@
 Everything that can be refused is refused here, before the estimator changes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -224,7 +225,7 @@ def _removed_groups(grouping, mask, weight):
     )
 
 
-def carry_out(request, moved_before=False, beyond=False):
+def carry_out(request, moved_before=False, beyond=False, begin=None):
     """Walk the path of a request.
 
     Parameters
@@ -236,6 +237,8 @@ def carry_out(request, moved_before=False, beyond=False):
     beyond : bool
         Whether one of them went beyond s = 1: then no correction may bring back what
         it erased.
+    begin : callable, optional
+        `begun` of the fitted estimator, or what a cache makes of it.
 
     Returns
     -------
@@ -245,25 +248,88 @@ def carry_out(request, moved_before=False, beyond=False):
     -----
     DeltaReachedWarning, StationarityWarning, PatchWarning
     """
-    objective, marks = request.objective, request.marks
-    model = objective.model
-    path = patching.Path(
-        objective,
-        marks,
+    path = patching.Path(*_of_path(request), corrects=not beyond)
+    distance, info = 0.0, {}
+    if not request.marks.empty:
+        if begin is not None:
+            path.take_up(begin(*_key_of_beginning(request, path), path=path))
+        distance, info = _stationarity(request, path.first_solver(), moved_before)
+    outcome = _outcome(request, path, path.walk(), distance, info)
+    _announce(outcome.report, request.settings.eta)
+    return outcome
+
+
+def begun(estimator, X, y, weight, settings, path):
+    """What a path begins with, a function of all arguments but the path.
+
+    Delta, eta and marks are not among them, so that a cache of it serves searches.
+    """
+    return path.beginning()
+
+
+def _key_of_beginning(request, path):
+    objective, settings = request.objective, request.settings
+    names = ("curvature", "solver", "damping", "curvature_rows", "seed", "polish")
+    same = {name: getattr(settings, name) for name in names}
+    same["corrects"] = path.corrects
+    return objective.X, objective.y, objective.weight, same
+
+
+def carry_out_each(request, choices):
+    """Walk the paths of a request under several deltas and etas.
+
+    Equal to one `carry_out` for each, but what their paths share is computed once.
+
+    Parameters
+    ----------
+    request : Request
+        Of an estimator that was not patched before.
+    choices : list of dict
+        Constructor parameters of the patchers.
+
+    Yields
+    ------
+    result : patching.PatchResult
+        Where a path ended; equal ends are the same ``theta``.
+    outcome : callable
+        () -> `Outcome`. Nothing is said about deltas that are reached.
+    """
+    walked, first = patching.Walked(), True
+    distance, info = 0.0, {}
+    for p in choices:
+        model = request.objective.model
+        delta = _deltas(p, model, request.measures, request.rows_of_C)
+        settings = replace(request.settings, delta=delta, eta=float(p["eta"]))
+        one = replace(request, settings=settings)
+        path = patching.SharedPath(*_of_path(one), walked=walked)
+        if not request.marks.empty and first:
+            distance, info = _stationarity(one, path.first_solver())
+        elif not request.marks.empty:
+            path.first_solver()
+        result = path.walk()
+        yield result, partial(_outcome, one, path, result, distance, info, first)
+        first = False
+
+
+def _of_path(request):
+    return (
+        request.objective,
+        request.marks,
         request.measures,
         request.settings,
         request.target,
-        corrects=not beyond,
     )
-    distance, info = 0.0, {}
-    if not marks.empty:
-        distance, info = _stationarity(request, path, moved_before)
-    result = path.walk()
-    if not path.converged:
+
+
+def _outcome(request, path, result, distance, info, warns=True):
+    """The outcome of a path that was walked."""
+    objective, marks = request.objective, request.marks
+    model = objective.model
+    if warns and not path.converged:
         warn_no_optimum()
     patched = objective.at(result.theta)
     caveat = model.caveat(patched.reweighted(objective.weight * result.factor))
-    if caveat is not None:
+    if warns and caveat is not None:
         warn(f"On the rows that are left {caveat}", PatchWarning)
     name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
     both = model, model.at(result.theta)
@@ -280,7 +346,6 @@ def carry_out(request, moved_before=False, beyond=False):
         info,
         request.removed_groups,
     )
-    _announce(report, request.settings.eta)
     return Outcome(
         estimator=None if marks.empty else model.with_theta(result.theta),
         factor=result.factor,
@@ -362,10 +427,9 @@ def _deltas(p, model, measures, rows_of_C):
     return np.array(deltas)
 
 
-def _stationarity(request, path, moved_before):
+def _stationarity(request, solver, moved_before=False):
     """Distance from the optimum, and what curvature and solver were chosen."""
     objective, settings = request.objective, request.settings
-    solver = path.first_solver()
     distance = scores.stationarity(objective, solver)
     model = objective.model
     advice = (

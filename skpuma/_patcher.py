@@ -3,6 +3,7 @@
 import copy
 import numbers
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.base import TransformerMixin, clone
@@ -19,6 +20,7 @@ from skpuma._meta import (
     transformer_tags,
 )
 from skpuma._patch_request import (
+    begun,
     carry_out,
     check_parameters,
     extra_weight,
@@ -50,6 +52,17 @@ class _Undo:
     beyond: bool
     left: np.ndarray
     attributes: dict
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A fit, before its patch; `request` is None where nothing is marked."""
+
+    estimator: object
+    objective: Objective
+    weight: np.ndarray
+    passes: Passes
+    request: object
 
 
 class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
@@ -115,7 +128,9 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
     polish : "auto" or bool, default "auto"
         Whether directions of convex models are computed at their exact optimum.
     memory : str or joblib.Memory, default None
-        Caches the fit of the estimator, for searches over delta and eta.
+        Caches the fit of the estimator, and the curvature factor and optimum that the
+        path begins with (of direct solvers), for searches over delta and eta. What is
+        stored holds no rows. `PumaPatcherCV` searches without.
     verbose : int, default 0
     random_state : int, RandomState or None, default None
         Samples the rows of the curvature.
@@ -272,13 +287,6 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         -------
         self
         """
-        parameters = self._parameters()
-        mask = grouping = None
-        if y is not None:
-            grouping = check_grouping(groups, n_rows(y), X)
-        if marked is not None and y is not None:
-            mask = check_mask(marked, n_rows(y), X)
-            mask = mask if grouping is None else grouping.whole(mask)
         keywords = {
             "X_val": X_val,
             "y_val": y_val,
@@ -287,6 +295,32 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
             "sensitive_features_val": sensitive_features_val,
             "groups": groups,
         }
+        parameters = self._parameters()
+        return self._fit(parameters, X, y, sample_weight, marked, keywords)
+
+    def _fit(self, parameters, X, y, sample_weight, marked, keywords):
+        given = self._given(parameters, X, y, sample_weight, marked, keywords)
+        outcome = begin = None
+        if given.request is not None:
+            # Solvers of your own may not be known by their names.
+            if self.memory is not None and isinstance(self.solver, str):
+                cached = check_memory(self.memory).cache(begun, ignore=["path"])
+                begin = partial(cached, given.estimator)
+            outcome = carry_out(given.request, begin=begin)
+        self._start(given.estimator, given.objective, X, given.weight)
+        if outcome is not None:
+            cost = self.cost_ + given.passes.epochs
+            self._commit(outcome, given.objective, given.weight, cost)
+        return self
+
+    def _given(self, parameters, X, y, sample_weight, marked, keywords):
+        """The fit of the estimator and what is to be patched; self is not changed."""
+        mask = grouping = None
+        if y is not None:
+            grouping = check_grouping(keywords["groups"], n_rows(y), X)
+        if marked is not None and y is not None:
+            mask = check_mask(marked, n_rows(y), X)
+            mask = mask if grouping is None else grouping.whole(mask)
         fit = refit.fit_estimator
         if self.memory is not None:
             fit = check_memory(self.memory).cache(fit)
@@ -303,24 +337,21 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         if mask is None and self.marker is not None:
             mask = self._mark(X, y, sample_weight, keywords, grouping)
         own = copy.deepcopy(estimator) if refit.is_frozen(self._base()) else estimator
-        outcome = None
-        if mask is not None:
-            request = prepare(
-                parameters,
-                objective,
-                X,
-                mask,
-                np.zeros(n),
-                weight,
-                sensitive_features,
-                (X_val, y_val, sample_weight_val, sensitive_features_val),
-                grouping,
-            )
-            outcome = carry_out(request)
-        self._start(own, objective, X, weight)
-        if outcome is not None:
-            self._commit(outcome, objective, weight, self.cost_ + passes.epochs)
-        return self
+        if mask is None:
+            return _Given(own, objective, weight, passes, None)
+        validation = ("X_val", "y_val", "sample_weight_val", "sensitive_features_val")
+        request = prepare(
+            parameters,
+            objective,
+            X,
+            mask,
+            np.zeros(n),
+            weight,
+            keywords["sensitive_features"],
+            tuple(keywords[name] for name in validation),
+            grouping,
+        )
+        return _Given(own, objective, weight, passes, request)
 
     def _start(self, estimator, objective, X, weight):
         """The state before the first patch."""

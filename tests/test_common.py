@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skpuma import PumaDebugger, PumaPatcher, PumaValuator
+from skpuma import PumaDebugger, PumaPatcher, PumaPatcherCV, PumaValuator
 
 # Enough penalty for a single optimum, which a row of weight 2 and two rows both reach.
 NETWORK = MLPClassifier(
@@ -40,6 +40,11 @@ PUBLIC += [
     if base is None
     else PumaDebugger(base, views=("model", "neighbors"), random_state=0)
     for base in BASES.values()
+]
+# Every fit is that of four patchers.
+PUBLIC += [
+    PumaPatcherCV(BASES[name], cv=3, random_state=0)
+    for name in ("default", "ridge", "pipeline")
 ]
 TRANSFORMERS = [
     pytest.param(cls(base, random_state=0), id=f"{cls.__name__}, {name}")

@@ -38,6 +38,7 @@ from skpuma import (
 )
 from skpuma.criteria import BrierScore, LogLoss
 from skpuma.metrics import forgetting_score, patch_scorer
+from skpuma.patching import _path
 from tests import data
 
 TIGHT = LogisticRegression(**data.TIGHT)
@@ -834,6 +835,62 @@ def test_memory_keeps_the_fit(tmp_path):
     assert Counting.n_fits == 1
     PumaPatcher(Counting(C=2.0), memory=str(tmp_path)).fit(X, y, weight)
     assert Counting.n_fits == 2
+
+
+@pytest.mark.parametrize(
+    ("estimator", "solver"),
+    [(TIGHT, "auto"), (Ridge(), "eigh"), (NETWORKS[0], "auto"), (TIGHT, "cg")],
+    ids=str,
+)
+def test_memory_keeps_the_curvature(estimator, solver, tmp_path, monkeypatch):
+    X, y = data.blobs() if is_classifier(estimator) else regression()
+    marked, weight = data.some(len(y), 0.1), uneven(len(y))
+    if estimator in NETWORKS:
+        weight = None
+    factors = []
+    factor = _path.factor
+
+    def counted(*args, **kwargs):
+        factors.append(1)
+        return factor(*args, **kwargs)
+
+    monkeypatch.setattr(_path, "factor", counted)
+    options = {"solver": solver, "random_state": 0, "eta": 0.5}
+    counts = []
+    for memory in (None, str(tmp_path), str(tmp_path)):
+        for delta in (0.01, 0.1):
+            patcher = PumaPatcher(estimator, delta=delta, memory=memory, **options)
+            factors.clear()
+            patcher.fit(X, y, weight, marked=marked)
+            counts.append(len(factors))
+            plain = PumaPatcher(estimator, delta=delta, **options)
+            plain.fit(X, y, weight, marked=marked)
+            np.testing.assert_array_equal(patcher.transform(X), plain.transform(X))
+            assert patcher.stationarity_ == plain.stationarity_
+            assert patcher.report_.s == plain.report_.s
+    none, first, again = counts[0], counts[2], counts[4]
+    assert again < none if solver != "cg" else again == none
+    assert again <= first
+    # Other weights, settings and fits are other curvatures.
+    for other in ({"damping": 0.1}, {"polish": False}, {"curvature": "fisher"}):
+        patcher = PumaPatcher(estimator, memory=str(tmp_path), **{**options, **other})
+        patcher.fit(X, y, weight, marked=marked)
+        plain = clone(patcher).set_params(memory=None).fit(X, y, weight, marked=marked)
+        np.testing.assert_array_equal(patcher.transform(X), plain.transform(X))
+
+
+def test_memory_in_a_search_fits_and_factors_each_fold_once(tmp_path):
+    X, y = data.blobs()
+    marked = data.some(120, 0.1)
+    grid = {"delta": [0.01, 0.1], "eta": [0.5, 1.0]}
+    Counting.n_fits = 0
+    patcher = PumaPatcher(Counting(), memory=str(tmp_path))
+    search = GridSearchCV(patcher, grid, cv=3, refit=False).fit(X, y, marked=marked)
+    assert Counting.n_fits == 3
+    patcher = PumaPatcher(LogisticRegression())
+    plain = GridSearchCV(patcher, grid, cv=3, refit=False).fit(X, y, marked=marked)
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[name], plain.cv_results_[name])
 
 
 # -- clone, pickle, outputs ------------------------------------------------------------

@@ -13,6 +13,7 @@ from skpuma.patching._forgetting import forgotten
 from skpuma.patching._passes import Passes
 from skpuma.patching._path import Path, default_curvature_rows
 from skpuma.patching._records import Marks, PatchResult, Settings, State
+from skpuma.patching._shared_path import SharedPath, Walked
 
 __all__ = [
     "Marks",
@@ -20,7 +21,9 @@ __all__ = [
     "PatchResult",
     "Path",
     "Settings",
+    "SharedPath",
     "State",
+    "Walked",
     "default_curvature_rows",
     "forgotten",
 ]

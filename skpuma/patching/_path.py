@@ -7,7 +7,7 @@ import numpy as np
 from skpuma import reweighting, scores
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
-from skpuma.patching._records import PatchResult, State
+from skpuma.patching._records import Beginning, PatchResult, State
 from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, factor
 from skpuma.utils.errors import SolverError
 
@@ -98,7 +98,8 @@ class Path:
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
         self._near, self._first = None, (None, None)
-        self.start = self._observe(0.0, self.model.theta, np.zeros(len(marks.extra)))
+        self._begun = None
+        self.start = self._begin()
         if not np.all(np.isfinite(self.start.values)):
             raise ValueError(
                 "A criterion is not finite at the model that is to be patched: "
@@ -125,6 +126,10 @@ class Path:
     def _at(self, state):
         """The objective at a point and under its weights."""
         return self._weighted(state.s, state.lam, state.theta)
+
+    def _begin(self):
+        """The point before the patch."""
+        return self._observe(0.0, self.model.theta, np.zeros(len(self.marks.extra)))
 
     def _observe(self, s, theta, lam, step=0.0, tried=False):
         """Measure everything that ends a path."""
@@ -171,14 +176,45 @@ class Path:
 
         What comes first on the path, polishing or a direction, takes it.
         """
-        solver = self._solver_at(self.objective)
+        if self._begun is None:
+            solver = self._solver_at(self.objective)
+        else:
+            curvature = self._curvature(self.objective)
+            solver = self._begun.solver.attached(curvature)
         self._first = self.model.theta, solver
         return solver
+
+    def beginning(self):
+        """What all patches of these rows and weights begin with.
+
+        Returns
+        -------
+        Beginning or None
+            To be stored, and taken up by this path or another one. None where the
+            solver needs the rows.
+        """
+        solver = self.first_solver().detached()
+        if solver is None:
+            self._near = None
+            return None
+        if not (self.corrects and self.settings.polish):
+            return Beginning(solver)
+        theta = self._polished()
+        near = self._first[1]
+        near = None if near is None else near.detached()
+        return Beginning(solver, theta, near, self.converged)
+
+    def take_up(self, begun):
+        """Begin with what `beginning` has given."""
+        self._begun = begun
+
+    def _curvature(self, objective):
+        return curvature_of(self.curvature_part(objective), self.settings.curvature)
 
     def _solver_at(self, objective):
         """The curvature of directions, factored; the first is kept for its parts."""
         settings = self.settings
-        curvature = curvature_of(self.curvature_part(objective), settings.curvature)
+        curvature = self._curvature(objective)
         near = self._near if settings.damping in ("auto", 0.0) else None
         return self._kept(
             factor(curvature, settings.solver, settings.damping, near, MATRIX_WORK)
@@ -357,6 +393,8 @@ class Path:
         """
         (_, solver), self._first = self._first, (None, None)
         settings = self.settings
+        if self._begun is not None:
+            return self._polished_before(self._begun)
         newton = settings.curvature != "fisher" and settings.damping in ("auto", 0.0)
         if solver is None or not newton or solver.damping > 0.0:
             solver = None  # one factor at a time is enough
@@ -376,6 +414,13 @@ class Path:
         if newton and near is not None and near.damping == 0.0:
             self._first = polished.model.theta, near
         return polished.model.theta
+
+    def _polished_before(self, begun):
+        self.converged = begun.converged
+        if begun.near is not None:
+            curvature = curvature_of(self.objective.at(begun.theta))
+            self._first = begun.theta, begun.near.attached(curvature)
+        return begun.theta
 
     # -- walking -----------------------------------------------------------------------
 
@@ -544,10 +589,13 @@ class Path:
         """
         if not (state.tried and self._exact(move.solver, tried=False)):
             return state
-        theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
-        settled = self._observe(state.s, theta, state.lam, state.step)
+        settled = self._settle(move, state)
         same = self._stop_reason(settled) == self._stop_reason(state)
         return settled if same else state
+
+    def _settle(self, move, state):
+        theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
+        return self._observe(state.s, theta, state.lam, state.step)
 
     def _between(self, low, high, share):
         """Where corrections between two corrected points start; None for the direction.
@@ -582,8 +630,7 @@ class Path:
         """theta + eta * direction, Blog (10); a smaller eta if delta binds."""
         state = self.start
         if self.at_optimum and self.settings.polish:
-            polished, _, self.converged = scores.polish(self.objective, self._undamped)
-            state = replace(state, theta=polished.model.theta)
+            state = replace(state, theta=self._optimum())
         move = Move(self.start, *self._direction(state))
         trial = self._advance(move, self.settings.eta)
         reason = self._stop_reason(trial)
@@ -593,6 +640,11 @@ class Path:
         if self.target is not None:
             return self._best_of(trail, [move], reason or "eta")
         return self._result(trail, reason or "eta")
+
+    def _optimum(self):
+        """The optimum of the weights before the patch, by Newton's method alone."""
+        polished, _, self.converged = scores.polish(self.objective, self._undamped)
+        return polished.model.theta
 
     def _best_of(self, trail, directions, reason):
         """Refine the lowest target inside the two segments that touch it."""

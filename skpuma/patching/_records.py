@@ -56,6 +56,27 @@ class State:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """What a path sets out with, without rows: it may be stored.
+
+    Attributes
+    ----------
+    solver : BaseSolver
+        Factor at the user's parameters.
+    theta : ndarray (p,) or None
+        Where corrections begin: the optimum of the weights before the patch.
+    near : BaseSolver or None
+        Factor there, if one is at hand.
+    converged : bool
+    """
+
+    solver: object
+    theta: np.ndarray | None = None
+    near: object = None
+    converged: bool = True
+
+
+@dataclass(frozen=True)
 class PatchResult:
     """Where a path ended, and how it got there.
 

@@ -4,11 +4,11 @@ Numbers in, numbers out: this room knows neither models nor data. It is the only
 cvxpy.
 """
 
-from skpuma.reweighting._problem import Compensation, solve
+from skpuma.reweighting._problem import Compensation, scales, solve
 
 SOLVERS = {
     "cvxpy": "skpuma.reweighting._cvxpy:solve_cvxpy",
     "dual": "skpuma.reweighting._dual:solve_dual",
 }
 
-__all__ = ["SOLVERS", "Compensation", "solve"]
+__all__ = ["SOLVERS", "Compensation", "scales", "solve"]

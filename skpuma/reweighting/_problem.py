@@ -142,15 +142,19 @@ def solve(
     raise failure
 
 
+def scales(delta):
+    """What every criterion is multiplied by (m,): ratios of the finite deltas only."""
+    positive = delta[delta > 0]
+    smallest = positive.min() if positive.size else 1.0
+    return smallest / np.where(delta > 0, delta, smallest)
+
+
 def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):
     """Scale the problem; None if nothing is to be compensated."""
     bound = np.isfinite(delta)
     if not bound.any() or not len(weight):
         return None
-    delta = delta[bound]
-    positive = delta[delta > 0]
-    smallest = positive.min() if positive.size else 1.0
-    D = smallest / np.where(delta > 0, delta, smallest)
+    D = scales(delta[bound])
     per_weight = D[:, None] * psi[:, bound].T
     t = D * t[bound]
     one_sided = side == "worse"

@@ -94,6 +94,12 @@ class BaseSolver(ABC):
         solver.curvature = None
         return solver
 
+    def attached(self, curvature):
+        """A detached factor, with the curvature that it came from."""
+        solver = copy.copy(self)
+        solver.curvature = curvature
+        return solver
+
     def loosened(self, tolerance):
         """The same factor for solves that may stop at a larger relative residual.
 

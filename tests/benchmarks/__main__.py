@@ -17,6 +17,7 @@ BENCHMARKS = {
     "moons": "tests.benchmarks.experiments",
     "adult": "tests.benchmarks.experiments",
     "styles": "tests.benchmarks.styles",
+    "patcher_cv": "tests.benchmarks.searches",
     "psi_speed": "tests.benchmarks.speed",
     "import_cost": "tests.benchmarks.speed",
     "text_speed": "tests.benchmarks.text",
