@@ -32,6 +32,7 @@ exclude_patterns = ["_build"]
 # `PumaPatcher` is a link, `n_marked` is code.
 default_role = "py:obj"
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 60
 
 # -- API pages: from the tables of the rooms -------------------------------------------

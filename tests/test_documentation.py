@@ -32,16 +32,17 @@ SAYS = {
 }
 
 
-def load(name):
+def load(name, folder=DOC):
     """A module of the documentation, which is no package."""
-    path = DOC / "_extensions" / f"{name}.py"
+    path = folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-api_pages = load("api_pages")
+api_pages = load("api_pages", DOC / "_extensions")
+check_pages = load("check_pages")
 
 
 @pytest.mark.parametrize("path", WITH_CODE, ids=name_of)
@@ -133,6 +134,28 @@ def test_every_page_is_in_a_table_of_contents():
                     listed.add(absolute(entry, path))
     written = {p.relative_to(DOC).with_suffix("").as_posix() for p in PAGES[1:]}
     assert written - listed == {"index"}
+
+
+def test_check_of_built_pages_finds_what_is_broken(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "logo.svg").write_text("<svg/>", encoding="utf-8")
+    (tmp_path / "other.html").write_text('<p id="here"></p>', encoding="utf-8")
+    page = tmp_path / "index.html"
+    page.write_text(
+        '<a href="other.html#here"></a><a href="#top" id="top"></a>'
+        '<a href="https://example.org"></a><img src="_static/logo.svg">',
+        encoding="utf-8",
+    )
+    assert list(check_pages.faults(tmp_path)) == []
+    page.write_text(
+        '<a href="other.html#there"></a><a href="gone.html"></a>'
+        '<script src="https://example.org/a.js"></script>',
+        encoding="utf-8",
+    )
+    found = " ".join(check_pages.faults(tmp_path))
+    assert "other.html#there has no such anchor" in found
+    assert "gone.html does not exist" in found
+    assert "a.js is loaded from elsewhere" in found
 
 
 # -- what has to be said ---------------------------------------------------------------

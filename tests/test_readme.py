@@ -21,11 +21,12 @@ def blocks():
             yield text
 
 
-def test_there_are_two_commands_of_one_line():
+def test_commands_have_one_line_each():
     commands = [block for block in blocks() if block.startswith("python3 -m venv")]
-    assert [len(command.splitlines()) for command in commands] == [1, 1]
+    assert [len(command.splitlines()) for command in commands] == [1, 1, 1]
     assert commands[0].endswith("examples/quickstart.py")
     assert commands[1].endswith("-m tests")
+    assert commands[2].endswith("-m sphinx -W -b html doc doc/_build/html")
 
 
 @pytest.mark.parametrize("name", sorted(VALUATIONS))

@@ -37,15 +37,16 @@ def rooms():
 
 
 def public(package):
-    """(classes, functions) that a package offers, by name."""
-    classes, functions = [], []
+    """(classes, functions, errors and warnings) that a package offers, by name."""
+    classes, functions, errors = [], [], []
     for name in sorted(package.__all__, key=str.lower):
         thing = getattr(package, name)
         if inspect.isclass(thing):
-            classes.append(name)
+            kind = errors if issubclass(thing, Exception) else classes
+            kind.append(name)
         elif callable(thing):
             functions.append(name)
-    return classes, functions
+    return classes, functions, errors
 
 
 @cache
@@ -110,7 +111,7 @@ def _lines(room, table):
 
 def _page(name):
     package = import_module(name)
-    classes, functions = public(package)
+    classes, functions, errors = public(package)
     about = (inspect.getdoc(package) or "").partition("\n\n")
     lines = [
         *_heading(name),
@@ -119,6 +120,7 @@ def _page(name):
         *([about[0], "", about[2], ""] if name != "skpuma" else []),
         *_autosummary("Classes", classes),
         *_autosummary("Functions", functions),
+        *_autosummary("Warnings and errors", errors),
     ]
     room = name.partition(".")[2]
     for key in TABLES:
