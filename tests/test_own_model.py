@@ -1,27 +1,18 @@
 """The page about a model of one's own: its code runs, and its model is a good one."""
 
-import re
-from pathlib import Path
-from textwrap import dedent
-
 import numpy as np
 import pytest
 
 from skpuma import PumaPatcher, PumaValuator, supports
 from skpuma.checks import check_model
 from tests.contracts import problems
-
-PAGE = (Path(__file__).parents[1] / "doc" / "adapters.rst").read_text(encoding="utf-8")
-BLOCK = re.compile(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)")
+from tests.pages import DOC, run
 
 
 @pytest.fixture(scope="module")
 def page():
     """What the code of the page defines."""
-    code = "\n".join(dedent(block) for block in BLOCK.findall(PAGE))
-    names = {"__name__": "own_model"}
-    exec(compile(code, "adapters.rst", "exec"), names)
-    return names
+    return run(DOC / "adapters.rst")
 
 
 def bump_data(seed):

@@ -240,9 +240,9 @@ class GradientAscent(WrapsEstimator):
 
     References
     ----------
-    L. Graves, V. Nagisetty, V. Ganesh, "Amnesiac Machine Learning", AAAI 2021, and
-    M. Kurmanji, P. Triantafillou, J. Hayes, E. Triantafillou, "Towards Unbounded
-    Machine Unlearning", NeurIPS 2023, compare with it.
+    Compared with in L. Graves, V. Nagisetty, V. Ganesh, "Amnesiac Machine Learning",
+    AAAI 2021, and in M. Kurmanji, P. Triantafillou, J. Hayes, E. Triantafillou,
+    "Towards Unbounded Machine Unlearning", NeurIPS 2023.
 
     Examples
     --------
