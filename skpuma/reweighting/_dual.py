@@ -43,12 +43,13 @@ def _newton(problem, y, tolerance):
     """(y, lam(y)) after damped semismooth Newton steps."""
     A, t = problem.A, problem.t
     floor = 0.0 if problem.one_sided else -np.inf
-    value, lam, inner = _dual(problem, y)
+    value, lam = _dual(problem, y)
     for _ in range(MAX_STEPS):
         gradient = 0.5 * y + A @ lam - t
         free = ~((y <= floor) & (gradient >= 0.0))
         if np.abs(gradient[free]).max(initial=0.0) <= tolerance:
             break
+        inner = np.flatnonzero((lam > 0.0) & (lam < problem.upper))
         fractional = A[:, inner]
         scaled = fractional / (problem.l2 * problem.cost[inner])
         matrix = 0.5 * np.eye(len(t)) + scaled @ fractional.T
@@ -62,15 +63,17 @@ def _newton(problem, y, tolerance):
             length *= 0.5
         if not accepted:
             break
-        y, (value, lam, inner) = trial, new
+        y, (value, lam) = trial, new
     return y, lam
 
 
 def _dual(problem, y):
-    """Dual value (minimised), lam(y), and the rows strictly inside the box."""
-    score = problem.A.T @ y - problem.l1 * problem.cost
-    lam = np.clip(score / (problem.l2 * problem.cost), 0.0, problem.upper)
-    inner = (lam > 0.0) & (lam < problem.upper)
+    """Dual value (minimised), and lam(y)."""
+    score = y @ problem.A
+    score -= problem.l1 * problem.cost
+    lam = score / problem.cost
+    lam /= problem.l2
+    np.clip(lam, 0.0, problem.upper, out=lam)
     value = 0.25 * y @ y - problem.t @ y
-    value += lam @ (score - 0.5 * problem.l2 * problem.cost * lam)
-    return value, lam, inner
+    value += lam @ score - 0.5 * problem.l2 * np.einsum("i,i,i->", problem.cost, lam, lam)
+    return value, lam
