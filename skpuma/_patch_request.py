@@ -51,7 +51,7 @@ class Request:
     target : Measure or None
     settings : patching.Settings
     rows_of_C : (X, y, weight, groups)
-        Prepared rows that measure the criteria.
+        Prepared rows that measure the criteria; a `DaskObjective` of rows in blocks.
     measured_on : str
     removed_groups : tuple of (label, rows, weight)
         Where whole groups are marked.
@@ -157,19 +157,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
     mask = mask & (objective.weight > 0)
     check_same_index(sensitive, X, "sensitive_features")
     sensitive = check_groups(sensitive, n)
-    _check_marked(model, objective, mask)
-    if p["forget_at"] is not None:
-        _check_forget_at(model, p["forget_at"])
-        if (
-            np.isinf(p["eta"])
-            and p["target"] is None
-            and not mask.any()
-            and extra.any()
-        ):
-            raise ValueError(
-                "eta=inf with forget_at ends where removed rows are forgotten, but "
-                "rows are up-weighted only: set target=, or a finite eta."
-            )
+    check_marked(p, objective, mask, extra)
     if all(part is None for part in validation):
         keep = ~mask & (objective.weight > 0)
         # Without weight instead of left out, so that the rows are not copied.
@@ -194,7 +182,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
         marks=patching.Marks(mask, extra, candidates),
         measures=measures,
         target=target,
-        settings=_settings(p, model, _deltas(p, model, measures, rows_of_C), n),
+        settings=settings_of(p, model, deltas_of(p, model, measures, rows_of_C), n),
         rows_of_C=rows_of_C,
         measured_on=measured_on,
         removed_groups=_removed_groups(grouping, mask, weight),
@@ -267,7 +255,10 @@ def carry_out(request, moved_before=False, beyond=False):
         warn(f"On the rows that are left {caveat}", PatchWarning)
     name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
     both = model, model.at(result.theta)
-    plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
+    if isinstance(request.rows_of_C, tuple):
+        plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
+    else:
+        plain = {name: tuple(request.rows_of_C.score(one) for one in both)}
     report = report_of(
         result,
         request.measures,
@@ -284,7 +275,7 @@ def carry_out(request, moved_before=False, beyond=False):
     return Outcome(
         estimator=None if marks.empty else model.with_theta(result.theta),
         factor=result.factor,
-        lam=result.lam,
+        lam=marks.of_all(result.lam),
         report=report,
         history=history_of(result, request.measures, request.target),
         stationarity=distance,
@@ -315,7 +306,7 @@ def extra_weight(upweight, grouping, n, X):
     return rows_of(upweight, n, X, "upweight").astype(float)
 
 
-def _settings(p, model, deltas, n):
+def settings_of(p, model, deltas, n):
     sampled = p["curvature_rows"]
     if sampled == "auto":
         sampled = patching.default_curvature_rows(model, n)
@@ -336,7 +327,7 @@ def _settings(p, model, deltas, n):
     )
 
 
-def _deltas(p, model, measures, rows_of_C):
+def deltas_of(p, model, measures, rows_of_C):
     """One bound per measure; a list counts criteria, whose parts share theirs."""
     criteria = p["criterion"]
     if not isinstance(criteria, (list, tuple)):
@@ -400,8 +391,26 @@ def _announce(report, eta):
         )
 
 
-def _check_marked(model, objective, mask):
-    """Refuse a removal that leaves nothing to learn from."""
+def check_marked(p, objective, mask, extra):
+    """Refuse marks that leave nothing to learn from, or a path without an end.
+
+    Raises
+    ------
+    ValueError
+    """
+    model = objective.model
+    _check_left(model, objective, mask)
+    if p["forget_at"] is None:
+        return
+    _check_forget_at(model, p["forget_at"])
+    if np.isinf(p["eta"]) and p["target"] is None and not mask.any() and extra.any():
+        raise ValueError(
+            "eta=inf with forget_at ends where removed rows are forgotten, but "
+            "rows are up-weighted only: set target=, or a finite eta."
+        )
+
+
+def _check_left(model, objective, mask):
     left = ~mask & (objective.weight > 0)
     if not left.any():
         raise ValueError(
@@ -409,8 +418,9 @@ def _check_marked(model, objective, mask):
         )
     if model.classes is None or not mask.any():
         return
-    present = np.unique(objective.y[objective.weight > 0])
-    vanished = np.setdiff1d(present, objective.y[left])
+    present = objective.class_counts(objective.weight) > 0
+    kept = objective.class_counts(objective.weight * left) > 0
+    vanished = np.flatnonzero(present & ~kept)
     if not len(vanished):
         return
     names = model.classes[vanished].tolist()
