@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skpuma import models, refit, valuing
 from skpuma._dask_measures import any_dask, measured_rows
 from skpuma._dask_objective import DaskObjective
-from skpuma._dask_rows import lowest, persisted, table_of
+from skpuma._dask_rows import persisted, table_of
 from skpuma._meta import criterion_rows
 from skpuma.criteria import measures_of
 from skpuma.models import adapt
@@ -99,12 +98,6 @@ def _kept(objective, result):
         return replace(result, psi=psi, effect=psi * share[:, None])
     psi, effect, leverage = persisted(result.psi, result.effect, result.leverage)
     return replace(result, psi=psi, effect=effect, leverage=leverage)
-
-
-def ends(effect, count):
-    """Sorted positions of the lowest and of the highest of a dask array (n,)."""
-    both = lowest(effect, count), lowest(-effect, count)
-    return np.unique(np.concatenate(both))
 
 
 def map_rows(X, y, function, width, *shared):

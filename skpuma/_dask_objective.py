@@ -10,13 +10,13 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from skpuma._dask_rows import computed, table_of
+from skpuma._dask_rows import computed, known, table_of
 from skpuma.curvature import curvature_of
 from skpuma.objective import FitRecord, Objective, condensed, sample_size, waves
 
 # Parameters up to which the curvature is summed in the pass of the gradient: reading
 # rows, or making them, costs more than that.
-FUSED = 1000
+FUSED = 1024
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class DaskObjective(Objective):
             return 1.0
         if kind == "mean":
             positive = np.maximum(self.weight, 0.0).sum()
-            return float(computed(positive)[0] / self.total_weight)
-        used = int(computed((self.weight > 0).sum())[0])
+            return float(known(positive) / self.total_weight)
+        used = int(known((self.weight > 0).sum()))
         return 1.0 - (record.n_used - used) / record.n_rows
 
     @cached_property
@@ -205,7 +205,7 @@ class DaskObjective(Objective):
         rate = self.penalty_rate if rate is None else rate
         lost = 0.0
         if self.model.kind != "sum":
-            lost = float(computed((weight * rate).sum())[0])
+            lost = float(known((weight * rate).sum()))
         total = self.reweighted(weight).total(_pulled) + lost * self.penalty_share
         return total / self.total_weight
 

@@ -6,7 +6,7 @@ from skpuma import patching
 from skpuma._dask_fits import frozen_estimator, refuse_arguments
 from skpuma._dask_measures import any_dask, dask_measures, measured_rows
 from skpuma._dask_objective import DaskObjective
-from skpuma._dask_rows import Table, computed, is_dask, persisted
+from skpuma._dask_rows import Table, computed, is_dask, known, persisted
 from skpuma._meta import criterion_rows
 from skpuma._patch_request import Request, check_marked, deltas_of, settings_of
 from skpuma.criteria import measures_of
@@ -46,7 +46,7 @@ def _check_rows(patcher, objective):
             "X and y are not the rows of the fit, or not in its order; pass the same "
             "rows."
         )
-    taken = int(computed(((before == 0) & (objective.given > 0)).sum())[0])
+    taken = int(known(((before == 0) & (objective.given > 0)).sum()))
     if taken and patcher._moved():
         raise ValueError(
             f"sample_weight gives weight back to {taken} rows that an earlier patch "
@@ -84,7 +84,7 @@ def request_of(p, objective, remove, upweight, validation, unused):
     (removed,) = persisted(removed)
     if upweight is not None:
         (extra,) = persisted(_extra(upweight, table))
-        if bool((removed & (extra > 0)).any()):
+        if known((removed & (extra > 0)).any()):
             raise ValueError("Some rows are both in remove and in upweight.")
     check_marked(p, objective, removed, extra)
     measures, target, rows_of_C, measured_on = _measured(

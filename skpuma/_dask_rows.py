@@ -189,9 +189,11 @@ def _joined(parts):
 
 
 def _run(compute, *collections):
-    # Blocks run in threads: each may have one of BLAS, and none may change that.
+    # Blocks run in threads: each may have one of BLAS, and none may change that. The
+    # same blocks are asked for by many graphs; optimised, each graph would mean
+    # something else by their keys, which a scheduler that remembers keys cannot serve.
     with rows.one_blas_thread():
-        return compute(*collections)
+        return compute(*collections, optimize_graph=False)
 
 
 def persisted(*arrays):
@@ -210,7 +212,12 @@ def computed(*values):
 
 def delayed_blocks(values):
     """The row blocks of a dask array."""
-    return tuple(values.to_delayed().ravel())
+    return tuple(values.to_delayed(optimize_graph=False).ravel())
+
+
+def known(value):
+    """A small result, fetched if it is of a dask collection."""
+    return computed(value)[0] if is_dask(value) else value
 
 
 def lowest(values, count):
@@ -218,12 +225,21 @@ def lowest(values, count):
 
     nan comes last.
     """
+    return known(_lowest(values, count))
+
+
+def ends(values, count):
+    """Sorted positions of the `count` lowest and highest of a dask array (n,)."""
+    both = computed(_lowest(values, count), _lowest(-values, count))
+    return np.unique(np.concatenate(both))
+
+
+def _lowest(values, count):
     import dask.array as da
 
-    count = min(count, values.shape[0])
-    values = da.where(da.isnan(values), np.inf, values)
     # argtopk knows the position of every block's few candidates only.
-    return np.asarray(_run(da.argtopk(-values, count).compute))
+    values = da.where(da.isnan(values), np.inf, values)
+    return da.argtopk(-values, min(count, values.shape[0]))
 
 
 def table_of(X, y, name="X"):
@@ -242,7 +258,7 @@ def table_of(X, y, name="X"):
         If numbers of rows are unknown or differ.
     """
     if hasattr(X, "to_dask_array"):
-        blocks = tuple(X.to_delayed())
+        blocks = tuple(X.to_delayed(optimize_graph=False))
         lengths = computed(*[block.shape[0] for block in blocks])
     else:
         if X.ndim != 2:
@@ -258,6 +274,24 @@ def table_of(X, y, name="X"):
     if y is None:
         return table.having((None,) * len(used))
     return table.having(table.blocks_of(y, name.replace("X", "y")))
+
+
+def columns_of(**named):
+    """Companions of no rows, such as labels and predictions, as a `Table`.
+
+    The first one says how the others are chunked.
+    """
+    name, first = next(iter(named.items()))
+    if hasattr(first, "to_dask_array"):
+        first = first.to_dask_array(lengths=True)
+    elif not is_dask(first):
+        first = next(one for one in named.values() if is_dask(one))
+    _check_known(first, name)
+    lengths = tuple(length for length in first.chunks[0] if length)
+    table = Table((), lengths, 0)
+    return table.having(
+        *(table.blocks_of(values, name) for name, values in named.items())
+    )
 
 
 def _check_known(values, name):

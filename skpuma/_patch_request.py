@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from skpuma import patching, scores
+from skpuma._dask_rows import known
 from skpuma._meta import (
     criterion_rows,
     warn_if_not_stationary,
@@ -403,7 +404,8 @@ def check_marked(p, objective, mask, extra):
     if p["forget_at"] is None:
         return
     _check_forget_at(model, p["forget_at"])
-    if np.isinf(p["eta"]) and p["target"] is None and not mask.any() and extra.any():
+    idle = not known(mask.any()) and known(extra.any())
+    if np.isinf(p["eta"]) and p["target"] is None and idle:
         raise ValueError(
             "eta=inf with forget_at ends where removed rows are forgotten, but "
             "rows are up-weighted only: set target=, or a finite eta."
@@ -412,11 +414,11 @@ def check_marked(p, objective, mask, extra):
 
 def _check_left(model, objective, mask):
     left = ~mask & (objective.weight > 0)
-    if not left.any():
+    if not known(left.any()):
         raise ValueError(
             "All rows are marked: there is nothing left to learn from. Mark fewer."
         )
-    if model.classes is None or not mask.any():
+    if model.classes is None or not known(mask.any()):
         return
     present = objective.class_counts(objective.weight) > 0
     kept = objective.class_counts(objective.weight * left) > 0

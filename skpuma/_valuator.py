@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import TransformerMixin
 
 from skpuma import refit, scores, valuing
-from skpuma._dask_fits import ends, map_rows, value_rows
-from skpuma._dask_rows import is_dask
+from skpuma._dask_fits import map_rows, value_rows
+from skpuma._dask_rows import ends, is_dask, known
 from skpuma._inspecting import Inspecting
 from skpuma._meta import (
     OWN_METADATA,
@@ -377,10 +377,9 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         warn_if_singular(result.solver, self.damping, convex)
         if not result.converged:
             warn_no_optimum()
+        moves = known(np.nan_to_num(result.psi).any(axis=0))
         flat = [
-            name
-            for name, column in zip(result.names, result.psi.T, strict=True)
-            if not np.nan_to_num(column).any()
+            name for name, any_ in zip(result.names, moves, strict=True) if not any_
         ]
         if flat:
             warn(

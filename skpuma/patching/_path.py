@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skpuma import reweighting, scores
+from skpuma._dask_rows import known
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import PatchResult, State
@@ -135,7 +136,7 @@ class Path:
         forgetting = None
         # In blocks it takes a pass of its own, for those who ask.
         asked = self.settings.forget_at is not None or not self.objective.partitioned
-        if asked and self.marks.removed.any():
+        if asked and known(self.marks.removed.any()):
             forgetting = forgotten(self.objective, self.marks.removed, theta)
         return State(s, theta, lam, values, target, forgetting, step, tried)
 
@@ -199,7 +200,8 @@ class Path:
         part = objective.sample(size, self.settings.seed)
         if part is objective:
             return objective
-        share = float(np.maximum(objective.weight, 0.0).sum()) / part.weight.sum()
+        total = known(np.maximum(objective.weight, 0.0).sum())
+        share = total / part.weight.sum()
         # W is the divisor; scaling the weights keeps the sum over rows, not the mean.
         return part.reweighted(part.weight * share)
 

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from skpuma._dask_rows import known
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,7 +45,7 @@ class Marks:
     @cached_property
     def empty(self):
         """Whether nothing moves."""
-        return not (bool(self.removed.any()) or bool(self.extra.any()))
+        return not (known(self.removed.any()) or known(self.extra.any()))
 
     def of_all(self, lam):
         """Extra weight of every row, where one number stands for all."""

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "styles": "tests.benchmarks.styles",
     "psi_speed": "tests.benchmarks.speed",
     "import_cost": "tests.benchmarks.speed",
+    "dask": "tests.benchmarks.dask_rows",
     "text_speed": "tests.benchmarks.text",
     "text_memory": "tests.benchmarks.text",
     "pyinfluence": "tests.benchmarks.peers",
