@@ -22,7 +22,8 @@ def dask():
 
     One worker process has 1 GiB. The unit of time is one pass of numpy, one thread,
     over blocks of the same rows: each is made once, and the gradient, the Hessian and
-    psi are taken of it in memory.
+    psi are taken of it in memory. Polish is off, but for a row of its own: the model is
+    of a sample, some Newton steps away from the optimum of all rows.
     """
     from dask.distributed import Client, LocalCluster
 
@@ -46,13 +47,17 @@ def dask():
         error_killed = _error(frozen, val, expected)
         killer.join()
         killed = _restarts(cluster) - before - restarted
+        client.wait_for_workers(WORKERS)
+        start = time.perf_counter()
+        _valued(frozen, val, N_ROWS // BLOCK, polish=True)
+        polished = time.perf_counter() - start
     ratio, limit = wall / seconds, 2**30
     return [
         (
             "4,000,000 x 50, 2 workers of 1 GiB: psi against numpy",
             f"{error:.1e}",
             "<= 1e-10",
-            error <= 1e-10,
+            bool(error <= 1e-10),
         ),
         (
             "  largest memory of a worker / its limit",
@@ -66,11 +71,12 @@ def dask():
             "<= 2.5",
             ratio <= 2.5,
         ),
+        ("  the same, polish on", f"{polished / seconds:.2f}", "-", None),
         (
             "  one worker killed in the middle: psi against numpy",
             f"{error_killed:.1e}, {killed} killed",
             "<= 1e-10",
-            error_killed <= 1e-10 and killed == 1,
+            bool(error_killed <= 1e-10) and killed == 1,
         ),
     ]
 
@@ -111,9 +117,9 @@ def _lazy(n_blocks):
     return da.concatenate(X), da.concatenate(y)
 
 
-def _valued(frozen, val, n_blocks):
+def _valued(frozen, val, n_blocks, polish=False):
     X, y = _lazy(n_blocks)
-    valuator = PumaValuator(frozen, "log_loss")
+    valuator = PumaValuator(frozen, "log_loss", polish=polish)
     return valuator.fit(X, y, X_val=val[0], y_val=val[1]).psi_[:, 0]
 
 
@@ -130,26 +136,15 @@ def _with_ones(X):
     return np.hstack([X, np.ones((len(X), 1))])
 
 
-def _newton(theta, ridge):
-    """Gradient and Hessian of the mean log-loss with a ridge, block by block."""
-    gradient, hessian = ridge * theta, np.diag(ridge)
+def _in_numpy(model, X_val, y_val):
+    """(seconds of one pass, psi at the model's parameters), written out."""
+    theta = np.append(model.coef_[0], model.intercept_)
+    hessian = np.diag(np.append(np.full(N_FEATURES, 1.0 / N_ROWS), 0.0))
     for b in range(N_ROWS // BLOCK):
-        A, y = labelled(b)
+        A, _ = labelled(b)
         A = _with_ones(A)
         p = expit(A @ theta)
-        gradient = gradient + A.T @ (p - y) / N_ROWS
         hessian = hessian + (A.T * (p * (1.0 - p))) @ A / N_ROWS
-    return gradient, hessian
-
-
-def _in_numpy(model, X_val, y_val):
-    """(seconds of one pass, psi at the optimum), written out."""
-    theta = np.append(model.coef_[0], model.intercept_)
-    ridge = np.append(np.full(N_FEATURES, 1.0 / N_ROWS), 0.0)
-    for _ in range(4):
-        gradient, hessian = _newton(theta, ridge)
-        theta = theta - np.linalg.solve(hessian, gradient)
-    _, hessian = _newton(theta, ridge)
     A = _with_ones(X_val)
     s = np.linalg.solve(hessian, A.T @ (expit(A @ theta) - y_val) / len(A))
     seconds, psi = 0.0, []
