@@ -3,6 +3,7 @@
 import numpy as np
 
 from skpuma import tradeoffs
+from skpuma._dask_rows import computed, is_dask, lowest, refuse
 from skpuma._meta import require_fitted
 from skpuma.reporting import conflict_frame, front_frame, inspect_frame
 from skpuma.utils._validation import check_whole
@@ -17,7 +18,7 @@ class Inspecting:
         Parameters
         ----------
         top : int, optional
-            Only so many.
+            Only so many. Needed where the rows are a dask collection.
         sort_by : str, optional
             Criterion to sort by; default the first.
         by : {"row", "group"}, default "row"
@@ -35,18 +36,40 @@ class Inspecting:
             ``psi_<name>`` (``group_psi_``) and ``removal_effect_<name>`` (change of C
             if the whole group is removed).
         """
-        units, psi, effect = self._by(by)
         self._check_top(top)
+        require_fitted(self, "psi_")
         names = self.criterion_names_
         column = 0
         if sort_by is not None:
             if sort_by not in names:
                 raise ValueError(f"sort_by={sort_by!r} is not one of {names}.")
             column = names.index(sort_by)
-        more = {}
-        if by == "row" and hasattr(self, "leverage_"):
-            more["leverage"] = self.leverage_
+        if by == "row" and is_dask(self.psi_):
+            units, psi, effect, more = self._fetched(top, column)
+        else:
+            units, psi, effect = self._by(by)
+            more = {}
+            if by == "row" and hasattr(self, "leverage_"):
+                more["leverage"] = self.leverage_
         return inspect_frame(units, names, psi, effect, column, more).iloc[:top]
+
+    def _fetched(self, top, column):
+        """What `inspect` shows of the `top` rows of a dask collection."""
+        import pandas as pd
+
+        if top is None:
+            raise ValueError(
+                "The rows are a dask collection: say how many to fetch, such as "
+                "inspect(top=100). psi_ and removal_effect_ hold them all."
+            )
+        at = np.sort(lowest(self.removal_effect_[:, column], top))
+        found = [self.psi_[at], self.removal_effect_[at], self._weight[at]]
+        if hasattr(self, "leverage_"):
+            found.append(self.leverage_[at])
+        psi, effect, weight, *leverage = computed(*found)
+        more = dict(zip(["leverage"], leverage, strict=False))
+        units = pd.RangeIndex(len(self.psi_))[at], {"position": at, "weight": weight}
+        return units, psi, effect, more
 
     def _by(self, by):
         """((index, leading columns), psi, effect) of the rows or of the groups."""
@@ -54,6 +77,7 @@ class Inspecting:
 
         require_fitted(self, "psi_")
         if by == "row":
+            refuse(self.psi_, "This looks at all rows at once, and psi_ is")
             n = len(self.psi_)
             index = pd.RangeIndex(n) if self._index is None else self._index
             leading = {"position": np.arange(n), "weight": self._weight}

@@ -87,7 +87,8 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
 
     def _take_names(self, X):
         """Set ``n_features_in_`` and ``feature_names_in_``."""
-        validate_data(self, X, skip_check_array=True)
+        # The columns of a dask DataFrame are those of its empty twin.
+        validate_data(self, getattr(X, "_meta", X), skip_check_array=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from skpuma import patching, scores
+from skpuma._dask_rows import known
 from skpuma._meta import (
     criterion_rows,
     warn_if_not_stationary,
@@ -52,7 +53,7 @@ class Request:
     target : Measure or None
     settings : patching.Settings
     rows_of_C : (X, y, weight, groups)
-        Prepared rows that measure the criteria.
+        Prepared rows that measure the criteria; a `DaskObjective` of rows in blocks.
     measured_on : str
     removed_groups : tuple of (label, rows, weight)
         Where whole groups are marked.
@@ -158,19 +159,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
     mask = mask & (objective.weight > 0)
     check_same_index(sensitive, X, "sensitive_features")
     sensitive = check_groups(sensitive, n)
-    _check_marked(model, objective, mask)
-    if p["forget_at"] is not None:
-        _check_forget_at(model, p["forget_at"])
-        if (
-            np.isinf(p["eta"])
-            and p["target"] is None
-            and not mask.any()
-            and extra.any()
-        ):
-            raise ValueError(
-                "eta=inf with forget_at ends where removed rows are forgotten, but "
-                "rows are up-weighted only: set target=, or a finite eta."
-            )
+    check_marked(p, objective, mask, extra)
     if all(part is None for part in validation):
         keep = ~mask & (objective.weight > 0)
         # Without weight instead of left out, so that the rows are not copied.
@@ -195,7 +184,7 @@ def prepare(p, objective, X, mask, extra, weight, sensitive, validation, groupin
         marks=patching.Marks(mask, extra, candidates),
         measures=measures,
         target=target,
-        settings=_settings(p, model, _deltas(p, model, measures, rows_of_C), n),
+        settings=settings_of(p, model, deltas_of(p, model, measures, rows_of_C), n),
         rows_of_C=rows_of_C,
         measured_on=measured_on,
         removed_groups=_removed_groups(grouping, mask, weight),
@@ -333,7 +322,10 @@ def _outcome(request, path, result, distance, info, warns=True):
         warn(f"On the rows that are left {caveat}", PatchWarning)
     name, score = ("accuracy", _accuracy) if model.classes is not None else ("r2", _r2)
     both = model, model.at(result.theta)
-    plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
+    if isinstance(request.rows_of_C, tuple):
+        plain = {name: tuple(score(one, *request.rows_of_C) for one in both)}
+    else:
+        plain = {name: tuple(request.rows_of_C.score(one) for one in both)}
     report = report_of(
         result,
         request.measures,
@@ -349,7 +341,7 @@ def _outcome(request, path, result, distance, info, warns=True):
     return Outcome(
         estimator=None if marks.empty else model.with_theta(result.theta),
         factor=result.factor,
-        lam=result.lam,
+        lam=marks.of_all(result.lam),
         report=report,
         history=history_of(result, request.measures, request.target),
         stationarity=distance,
@@ -380,7 +372,7 @@ def extra_weight(upweight, grouping, n, X):
     return rows_of(upweight, n, X, "upweight").astype(float)
 
 
-def _settings(p, model, deltas, n):
+def settings_of(p, model, deltas, n):
     sampled = p["curvature_rows"]
     if sampled == "auto":
         sampled = patching.default_curvature_rows(model, n)
@@ -401,7 +393,7 @@ def _settings(p, model, deltas, n):
     )
 
 
-def _deltas(p, model, measures, rows_of_C):
+def deltas_of(p, model, measures, rows_of_C):
     """One bound per measure; a list counts criteria, whose parts share theirs."""
     criteria = p["criterion"]
     if not isinstance(criteria, (list, tuple)):
@@ -464,17 +456,37 @@ def _announce(report, eta):
         )
 
 
-def _check_marked(model, objective, mask):
-    """Refuse a removal that leaves nothing to learn from."""
+def check_marked(p, objective, mask, extra):
+    """Refuse marks that leave nothing to learn from, or a path without an end.
+
+    Raises
+    ------
+    ValueError
+    """
+    model = objective.model
+    _check_left(model, objective, mask)
+    if p["forget_at"] is None:
+        return
+    _check_forget_at(model, p["forget_at"])
+    idle = not known(mask.any()) and known(extra.any())
+    if np.isinf(p["eta"]) and p["target"] is None and idle:
+        raise ValueError(
+            "eta=inf with forget_at ends where removed rows are forgotten, but "
+            "rows are up-weighted only: set target=, or a finite eta."
+        )
+
+
+def _check_left(model, objective, mask):
     left = ~mask & (objective.weight > 0)
-    if not left.any():
+    if not known(left.any()):
         raise ValueError(
             "All rows are marked: there is nothing left to learn from. Mark fewer."
         )
-    if model.classes is None or not mask.any():
+    if model.classes is None or not known(mask.any()):
         return
-    present = np.unique(objective.y[objective.weight > 0])
-    vanished = np.setdiff1d(present, objective.y[left])
+    present = objective.class_counts(objective.weight) > 0
+    kept = objective.class_counts(objective.weight * left) > 0
+    vanished = np.flatnonzero(present & ~kept)
     if not len(vanished):
         return
     names = model.classes[vanished].tolist()

@@ -10,6 +10,8 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import check_memory
 
 from skpuma import refit
+from skpuma._dask_patches import objective_of, request_of
+from skpuma._dask_rows import is_dask
 from skpuma._meta import (
     OWN_METADATA,
     DelegatesPrediction,
@@ -365,7 +367,7 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         self._fit_weight = weight
         self._record = objective.record
         # Of the rows of the fit, and of those that no patch has removed since.
-        self._fingerprint = self._left = fingerprint(objective.X, objective.y)
+        self._fingerprint = self._left = objective.fingerprint()
         self._undo = []
         self._finalized = False
         self._beyond = False
@@ -432,7 +434,9 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         Parameters
         ----------
         X, y : the rows of the fit
-            No rows are kept in the object, so they are asked for again.
+            No rows are kept in the object, so they are asked for again. They may be
+            a dask array or DataFrame, and its targets, with ``reweight=False``: see
+            ``doc/scaling.rst``.
         remove : bool mask, positions, or labels of X's index, optional
             Rows to remove. Labels are a pandas Index (such as
             ``valuator.inspect().index``) or strings; integers are positions, and are
@@ -469,6 +473,12 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
             If a criterion reached its delta before the patch was complete.
         """
         parameters = self._parameters()
+        if is_dask(X):
+            estimator, objective = objective_of(self, X, y, sample_weight)
+            unused = {"groups": groups, "sensitive_features": sensitive_features}
+            val = (X_val, y_val, sample_weight_val, sensitive_features_val)
+            request = request_of(parameters, objective, remove, upweight, val, unused)
+            return self._carry(request, estimator, X, objective.given, objective)
         passes = Passes()
         estimator, objective, weight = self._now(X, y, sample_weight, passes)
         n = len(weight)
@@ -488,6 +498,11 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
             (X_val, y_val, sample_weight_val, sensitive_features_val),
             grouping,
         )
+        return self._carry(request, estimator, X, weight, passes)
+
+    def _carry(self, request, estimator, X, weight, passes):
+        """Walk the path of a request and take over what it changes."""
+        objective = request.objective
         outcome = carry_out(request, self._moved(), getattr(self, "_beyond", False))
         if not hasattr(self, "estimator_"):
             self._start(estimator, objective, X, weight)
@@ -566,7 +581,7 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         if outcome.estimator is not None:
             self.estimator_ = outcome.estimator
         self.row_weight_ = weight * outcome.factor
-        self._left = fingerprint(objective.X, objective.y, self.row_weight_ > 0)
+        self._left = objective.fingerprint(self.row_weight_ > 0)
         self._beyond = self._beyond or outcome.report.s > 1.0
         self.report_ = outcome.report
         self.history_ = outcome.history

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.base import TransformerMixin
 
 from skpuma import refit, scores, valuing
+from skpuma._dask_fits import map_rows, value_rows
+from skpuma._dask_rows import ends, is_dask, known
 from skpuma._inspecting import Inspecting
 from skpuma._meta import (
     OWN_METADATA,
@@ -33,6 +35,8 @@ from skpuma.utils._validation import (
 from skpuma.utils.errors import LeverageWarning, PatchWarning, warn
 
 LEVERAGE_LIMIT = 0.5
+# Rows at either end of a ranking that are fetched from where they live.
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,10 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
 
         Parameters
         ----------
-        X : array-like, DataFrame or CSR (n, d)
+        X : array-like, DataFrame or CSR (n, d); dask array or dask DataFrame
+            With a frozen estimator and ``X_val`` the rows may be a dask collection:
+            ``psi_`` and ``removal_effect_`` are dask arrays then, computed and kept
+            where the rows live (``doc/scaling.rst``).
         y : array-like (n,)
         sample_weight : array-like (n,), optional
             A row of weight 0 has a psi but no effect.
@@ -234,6 +241,14 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
             "sensitive_features_val": sensitive_features_val,
             "groups": groups,
         }
+        if is_dask(X):
+            val = (X_val, y_val, sample_weight_val, sensitive_features_val)
+            grouped = {"sensitive_features": sensitive_features, "groups": groups}
+            found = value_rows(
+                base, self._settings(), X, y, sample_weight, val, grouped
+            )
+            self._store(*found[:2], X, found[2], None)
+            return self
         grouping = None if y is None else check_grouping(groups, n_rows(y), X)
         estimator = self._fit_base(X, y, sample_weight, **keywords)
         n = n_rows(y)
@@ -340,7 +355,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         self._model = result.model
         self._factor = self._undamped(objective, result)
         self._weight = objective.weight
-        self._fingerprint = fingerprint(objective.X, objective.y)
+        self._fingerprint = objective.fingerprint()
         self._grid = valuing.target_grid(objective)
         self._index = index_of(X, len(objective.weight)) if _has_index(X) else None
         self._n_features_out = len(self.get_feature_names_out())
@@ -362,10 +377,9 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         warn_if_singular(result.solver, self.damping, convex)
         if not result.converged:
             warn_no_optimum()
+        moves = known(np.nan_to_num(result.psi).any(axis=0))
         flat = [
-            name
-            for name, column in zip(result.names, result.psi.T, strict=True)
-            if not np.nan_to_num(column).any()
+            name for name, any_ in zip(result.names, moves, strict=True) if not any_
         ]
         if flat:
             warn(
@@ -374,7 +388,9 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
                 "error rate? 'margin' is a smooth one.",
                 PatchWarning,
             )
-        if getattr(result.model, "free_coef", None) is not None:
+        sparse = getattr(result.model, "free_coef", None) is not None
+        # In blocks every row would take a pass over all.
+        if sparse and not objective.partitioned:
             self._warn_active_set(objective, result)
         if self.effect == "linear" and not result.solver.iterative:
             self._warn_leverage(objective, result)
@@ -399,9 +415,13 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         """Under "linear", look at the rows that a user would act on."""
         # A woodbury solve costs a pass over the rows, an explicit one does not.
         count = 100 if result.solver.explicit else 10
-        top = _ends(result.effect[:, 0], count)
-        top = top[objective.weight[top] > 0]
+        effect = result.effect[:, 0]
+        if objective.partitioned:
+            top = ends(effect, FEW)
+        else:
+            top = _ends(effect, count)
         at_solver = objective.at(result.model.theta).subset(top)
+        at_solver = at_solver.subset(np.flatnonzero(at_solver.weight > 0))
         h = scores.leverage(at_solver, result.solver)
         if len(h) and h.max() > LEVERAGE_LIMIT:
             warn(
@@ -440,12 +460,15 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
 
         Returns
         -------
-        ndarray (n, m)
+        ndarray (n, m), or dask array where X is a dask collection
             With ``X_val`` in `fit`, those of the training rows are ``psi_``; after
             cross-fitting ``psi_`` leaves out, for each row, the fold that measured it.
         """
         require_fitted(self, "_folds")
-        return self._average([fold.valuate(X, y) for fold in self._folds])
+        if is_dask(X):
+            m = len(self.criterion_names_)
+            return map_rows(X, y, valuing.valuated, m, self._folds)
+        return valuing.valuated(X, y, self._folds)
 
     def transform(self, X):
         """psi of rows for every label that they could have.
@@ -464,14 +487,10 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         """
         require_fitted(self, "_folds")
         classes = getattr(self.estimator_, "classes_", None)
-        by_fold = [fold.label_free(X, classes, self._grid) for fold in self._folds]
-        table = self._average(by_fold)
-        return table.reshape(len(table), -1)
-
-    def _average(self, by_fold):
-        """Mean over folds, weighted by the rows that measured C."""
-        shares = [fold.share for fold in self._folds]
-        return np.average(by_fold, axis=0, weights=shares)
+        given = self._folds, classes, self._grid
+        if is_dask(X):
+            return map_rows(X, None, valuing.label_free, self._n_features_out, *given)
+        return valuing.label_free(X, None, *given)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of `transform`: ``psi_<criterion>_<class>``."""

@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
+from skpuma._dask_rows import refuse
 from skpuma._meta import criterion_rows, n_rows, require_fitted
 from skpuma._patch_request import rows_to_remove
 from skpuma.models import adapt
@@ -72,6 +73,9 @@ class Verifying:
             keep part of their weight (``row_weight_``): call `forget` with a larger
             delta for the rest.
         """
+        refuse(
+            X, "forget takes rows in memory (patch with reweight=False does not), not"
+        )
         if not hasattr(self, "estimator_"):
             return self.patch(X, y, remove=rows, groups=groups)
         check_same_order(y, X)

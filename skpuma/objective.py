@@ -64,6 +64,9 @@ class Objective:
     record: FitRecord
     scale: float | None = None
 
+    # Whether the rows are blocks that live elsewhere: `total` and `map` reach them.
+    partitioned = False
+
     @classmethod
     def at_fit(cls, model, X, y, sample_weight, record=None):
         """Objective of the fit, from the user's weights (n,).
@@ -116,6 +119,53 @@ class Objective:
             y=self.y[index],
             weight=self.weight[index],
         )
+
+    def total(self, function, *args):
+        """``function(rows, *args)`` summed over blocks of rows.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an `Objective` of some of the rows and returns a sum over them, or a
+            tuple of sums.
+        """
+        return function(self, *args)
+
+    def map(self, function, width, *args):
+        """``function(rows, *args)`` of every row.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an `Objective` of some of the rows and returns a line for each.
+        width : int or None
+            Columns of the lines (n, width); None for (n,).
+        """
+        return function(self, *args)
+
+    def class_counts(self, weight):
+        """Rows of every class that have some `weight` (n,), shape (n_classes,)."""
+        return np.bincount(self.y[weight > 0], minlength=len(self.model.classes))
+
+    def sample(self, size, seed):
+        """Rows of positive weight, at random; itself, where there are no more."""
+        used = np.flatnonzero(self.weight > 0)
+        if size >= len(used):
+            return self
+        rng = np.random.default_rng(seed)
+        return self.subset(np.sort(rng.choice(used, size, replace=False)))
+
+    def sample_gradients(self, n_rows=500):
+        """``w_i g_i / W`` of at most `n_rows` rows with weight, at random (b, p)."""
+        used = np.flatnonzero(self.weight > 0)
+        limit = sample_size(self.model, n_rows)
+        if len(used) > limit:
+            used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
+        return self.row_gradients(used)
+
+    def fingerprint(self, keep=None):
+        """`fingerprint` of the rows, or of those in a mask."""
+        return fingerprint(self.X, self.y, keep)
 
     @property
     def total_weight(self):
@@ -208,6 +258,11 @@ class Objective:
         return (gradients + share) * weight[:, None]
 
 
+def sample_size(model, n_rows=500):
+    """Rows whose gradients say how far a row moves: a few megabytes of them."""
+    return min(n_rows, max(60_000 // model.n_parameters, 32))
+
+
 def fingerprint(X, y, keep=None):
     """A few sums that change with any row, label or order; no row can be read off.
 
@@ -223,13 +278,28 @@ def fingerprint(X, y, keep=None):
     ndarray (4,)
         Number of rows, a sum over X, its scale, a sum over y.
     """
-    n, d = X.shape
-    wave = np.cos(np.arange(1, n + 1))
+    return condensed(*waves(X, y, keep))
+
+
+def waves(X, y, keep=None, start=0):
+    """What a fingerprint is made of, as sums over rows: (n, over X (d,), over y).
+
+    Parameters
+    ----------
+    start : int
+        Position of the first of these rows.
+    """
+    n = X.shape[0]
+    wave = np.cos(np.arange(start + 1, start + n + 1))
     wave = wave if keep is None else wave * keep
-    columns = rows.column_sums(X, wave)
     y = y if y.ndim == 1 else y @ np.cos(np.arange(y.shape[1]))
-    projected = columns @ np.sin(np.arange(1, d + 1))
-    return np.array([n, projected, np.abs(columns).sum(), wave @ y])
+    return n, rows.column_sums(X, wave), wave @ y
+
+
+def condensed(n, columns, labels):
+    """The fingerprint of the sums of `waves`."""
+    projected = columns @ np.sin(np.arange(1, len(columns) + 1))
+    return np.array([n, projected, np.abs(columns).sum(), labels])
 
 
 def same_rows(a, b):

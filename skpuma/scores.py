@@ -65,16 +65,13 @@ def stationarity(objective, solver, n_rows=500):
     n_rows : int
         Rows sampled for the displacement of one row; fewer where their gradients would
         take more than a few megabytes. Where a solve is iterative, all rows are
-        sketched instead.
+        sketched instead, unless they live in blocks.
     """
     gradient = objective.gradient()
-    if solver.iterative:
+    if solver.iterative and not objective.partitioned:
         return _sketched_stationarity(objective, solver, gradient)
-    used = np.flatnonzero(objective.weight > 0)
-    limit = min(n_rows, max(60_000 // objective.model.n_parameters, 32))
-    if len(used) > limit:
-        used = np.sort(np.random.default_rng(0).choice(used, limit, replace=False))
-    one_row = solver.solve(objective.row_gradients(used).T).value
+    solver = solver.loosened(LOOSE)
+    one_row = solver.solve(objective.sample_gradients(n_rows).T).value
     unit = np.percentile(np.linalg.norm(one_row, axis=0), 90)
     step = np.linalg.norm(solver.solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
@@ -214,6 +211,10 @@ def psi_matrix(objective, S):
 
     For the kinds "mean" and "count" the share of the penalty's gradient is included.
     """
+    return objective.map(_psi_matrix, S.shape[1], S)
+
+
+def _psi_matrix(objective, S):
     model, X, residual = objective.model, objective.X, objective.residual
     n, m = rows.count(X), S.shape[1]
     if m == 1:
@@ -269,6 +270,10 @@ def leverage(objective, solver):
     For one output it is h_j of ordinary least squares and its generalisations; 1 means
     that the fit cannot be followed without the row.
     """
+    return objective.map(_leverage, None, solver)
+
+
+def _leverage(objective, solver):
     model = objective.model
     root = model.loss.hessian_root(objective.raw, objective.y)
     scale = objective.weight / objective.total_weight
@@ -347,13 +352,19 @@ def one_step_effects(objective, solver, measures):
     leverage : ndarray (n,)
     """
     _require_explicit(solver)
+    found = objective.map(_one_step, len(measures) + 1, solver.detached(), measures)
+    return found[:, :-1], found[:, -1]
+
+
+def _one_step(objective, solver, measures):
+    """Effects and, as the last column, leverage (n, m + 1)."""
     model = objective.model
     hessian = model.loss.hessian(objective.raw, objective.y)
     root = model.loss.hessian_root(objective.raw, objective.y)
     scale = objective.weight / objective.total_weight
     k = model.n_outputs
-    n = rows.count(objective.X)
-    effects, h = np.empty((n, len(measures))), np.empty(n)
+    out = np.empty((rows.count(objective.X), len(measures) + 1))
+    effects, h = out[:, :-1], out[:, -1]
     share = 0.0
     if model.kind != "sum":
         share = solver.solve(objective.penalty_share).value
@@ -373,7 +384,7 @@ def one_step_effects(objective, solver, measures):
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
             effects[block, c] = mover(delta) - base
         effects[block][~removable] = np.nan
-    return effects, h
+    return out
 
 
 def _require_explicit(solver):

@@ -18,6 +18,9 @@ PSI_RESIDUAL = 1e-4
 # Targets at which `transform` tells a psi that is no affine function of them.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
+# Rows whose targets stand for those of all blocks there.
+GRID_ROWS = 2000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -146,6 +149,22 @@ class Fold:
         return np.stack(out, axis=2)
 
 
+def valuated(X, y, folds):
+    """psi of a user's rows with their labels (n, m), averaged over folds."""
+    return _mean([fold.valuate(X, y) for fold in folds], folds)
+
+
+def label_free(X, y, folds, classes, grid):
+    """`Fold.label_free`, averaged over folds (n, columns); y plays no part."""
+    table = _mean([fold.label_free(X, classes, grid) for fold in folds], folds)
+    return table.reshape(len(table), -1)
+
+
+def _mean(by_fold, folds):
+    """Mean over folds, weighted by the rows that measured C."""
+    return np.average(by_fold, axis=0, weights=[fold.share for fold in folds])
+
+
 def leaves_active_set(objective, solver, rows_asked):
     """How many of the rows, removed one at a time, would change the active set.
 
@@ -171,6 +190,8 @@ def target_grid(objective):
     loss = objective.model.loss
     if loss.classification or loss.affine:
         return None
+    if objective.partitioned:
+        objective = objective.sample(GRID_ROWS, 0)
     order = np.argsort(objective.y[:, 0], kind="stable")
     share = np.cumsum(objective.weight[order]) / objective.weight.sum()
     # Rounding may leave the last share below 1.
@@ -239,6 +260,11 @@ class Valuation:
 def with_validation_rows(objective, validation, settings, grouping=None):
     """Value the rows of one fit; `validation` is (X, y, weight, groups), prepared."""
     measures = measures_of(settings.criterion, objective.model, *validation)
+    return valued(objective, measures, settings, float(validation[2].sum()), grouping)
+
+
+def valued(objective, measures, settings, share, grouping=None):
+    """Value the rows of one fit by bound criteria; `share` is their rows' weight."""
     objective, solver, distance, converged = _at_optimum(objective, settings)
     model = objective.model
     gradients = np.stack([m.gradient(model) for m in measures], axis=1)
@@ -261,7 +287,6 @@ def with_validation_rows(objective, validation, settings, grouping=None):
     constant = np.zeros(S.shape[1])
     if model.kind != "sum":
         constant = objective.penalty_share @ S
-    share = float(validation[2].sum())
     return Valuation(
         names=[m.name for m in measures],
         psi=psi,

@@ -36,6 +36,7 @@ SHARED = {
     "criteria/_combine.py",
     "criteria/_function.py",
     "curvature/_base.py",
+    "curvature/_block_sums.py",
     "detection/_base.py",
     "detection/_folds.py",
     "detection/_label_noise.py",

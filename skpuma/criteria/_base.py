@@ -112,6 +112,34 @@ class BaseCriterion(BaseEstimator, ABC):
         return True
 
 
+class RowMean:
+    """A criterion that is a weighted mean of costs of single rows.
+
+    It is known by sums over rows, which blocks of rows can be asked for one at a time:
+    ``of_sums(sum of sums) == value`` and ``slopes`` of a block are those lines of
+    `grad_raw`.
+    """
+
+    def sums(self, z, y, *, sample_weight):
+        """Weighted costs and weights of some rows (2,)."""
+        total = sample_weight.sum()
+        if not total > 0:
+            return np.zeros(2)
+        return total * np.array([self.value(z, y, sample_weight=sample_weight), 1.0])
+
+    def of_sums(self, sums):
+        """The cost, from `sums` over all rows."""
+        return sums[0] / sums[1]
+
+    def slopes(self, sums, z, y, *, sample_weight):
+        """Derivative of the cost in z (n, k), of some rows, from `sums` over all."""
+        total = sample_weight.sum()
+        if not total > 0:
+            return np.zeros_like(z)
+        slopes = self.grad_raw(z, y, sample_weight=sample_weight)
+        return slopes * (total / sums[1])
+
+
 def _hashable(value):
     """A parameter with its lists and arrays turned into tuples."""
     if isinstance(value, np.ndarray):

@@ -79,20 +79,32 @@ class CalibrationError(_Calibration):
         slope = -2.0 * scale * distance
         return q, q * (slope - (q * slope).sum(axis=1, keepdims=True))
 
-    def value(self, z, y, *, sample_weight=None, groups=None):
-        weight = weights_of(z, sample_weight)
+    def sums(self, z, y, *, sample_weight):
+        """Weighted gaps of every bin, and weights, of some rows (n_bins + 1,)."""
         confidence, outcome, _ = self._confidence(z, y)
         q, _ = self._membership(confidence)
-        return np.abs(q.T @ (weight * (outcome - confidence))).sum() / weight.sum()
+        gaps = q.T @ (sample_weight * (outcome - confidence))
+        return np.append(gaps, sample_weight.sum())
+
+    def of_sums(self, sums):
+        """The cost, from `sums` over all rows."""
+        return np.abs(sums[:-1]).sum() / sums[-1]
+
+    def slopes(self, sums, z, y, *, sample_weight):
+        """Derivative of the cost in z (n, k), of some rows, from `sums` over all."""
+        confidence, outcome, column = self._confidence(z, y)
+        q, d_q = self._membership(confidence)
+        sign = np.sign(sums[:-1])
+        d_confidence = (outcome - confidence) * (d_q @ sign) - q @ sign
+        return self._pull(z, column, sample_weight / sums[-1] * d_confidence)
+
+    def value(self, z, y, *, sample_weight=None, groups=None):
+        return self.of_sums(self.sums(z, y, sample_weight=weights_of(z, sample_weight)))
 
     def grad_raw(self, z, y, *, sample_weight=None, groups=None):
         weight = weights_of(z, sample_weight)
-        confidence, outcome, column = self._confidence(z, y)
-        gap = outcome - confidence
-        q, d_q = self._membership(confidence)
-        sign = np.sign(q.T @ (weight * gap))
-        d_confidence = weight / weight.sum() * (gap * (d_q @ sign) - q @ sign)
-        return self._pull(z, column, d_confidence)
+        sums = self.sums(z, y, sample_weight=weight)
+        return self.slopes(sums, z, y, sample_weight=weight)
 
 
 class MMCE(_Calibration):

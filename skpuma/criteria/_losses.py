@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skpuma.criteria._base import TASKS, BaseCriterion, weights_of
+from skpuma.criteria._base import TASKS, BaseCriterion, RowMean, weights_of
 from skpuma.losses._binary_log import BinaryLogLoss
 from skpuma.losses._multinomial_log import MultinomialLogLoss
 from skpuma.utils._validation import check_number
@@ -11,7 +11,7 @@ from skpuma.utils._validation import check_number
 TINY = np.finfo(float).eps
 
 
-class TrainingLoss(BaseCriterion):
+class TrainingLoss(RowMean, BaseCriterion):
     """The estimator's own loss, weighted mean over rows (``criterion="auto"``)."""
 
     name = "training_loss"
@@ -103,7 +103,7 @@ class LogLoss(TrainingLoss):
         return self.loss.predict_vjp(z, u)
 
 
-class _PredictionLoss(BaseCriterion):
+class _PredictionLoss(RowMean, BaseCriterion):
     """A mean over rows of the squared error of the prediction."""
 
     def _share(self, error):
@@ -165,7 +165,7 @@ class BrierScore(_PredictionLoss):
         return 0.5 if single else 1.0
 
 
-class PinballLoss(BaseCriterion):
+class PinballLoss(RowMean, BaseCriterion):
     """Quantile loss of the predictions, in the units of y.
 
     Weighted mean over rows of ``q (y - p)`` where the prediction p is too low and

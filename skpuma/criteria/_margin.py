@@ -3,11 +3,11 @@
 import numpy as np
 from scipy.special import expit
 
-from skpuma.criteria._base import BaseCriterion, weights_of
+from skpuma.criteria._base import BaseCriterion, RowMean, weights_of
 from skpuma.utils._validation import check_number
 
 
-class MarginLoss(BaseCriterion):
+class MarginLoss(RowMean, BaseCriterion):
     """Error rate with a smooth step: mean of ``sigmoid(-margin / temperature)``.
 
     The margin of a row is how far the raw output of its label is ahead: ``z_y - max of

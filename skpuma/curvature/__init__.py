@@ -32,4 +32,6 @@ def curvature_of(objective, kind="auto", damping=0.0):
         raise ValueError(
             f"Unknown curvature {kind!r}; choose 'auto' or one of {sorted(CURVATURES)}."
         )
+    if objective.partitioned:
+        return load("skpuma.curvature._block_sums:BlockSums")(objective, damping, kind)
     return load(CURVATURES[kind])(objective, damping)

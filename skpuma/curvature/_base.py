@@ -55,11 +55,19 @@ class Curvature(LinearOperator):
         """``sum_i A_i.T A_i`` (p, p)."""
         return self.objective.model.gram(self.objective.X, self.root)
 
+    def data_term(self):
+        """The matrix without ridge and damping (p, p)."""
+        return self._gram()
+
     def dense(self):
         """The matrix (p, p)."""
         matrix = self._gram()
         matrix[np.diag_indices_from(matrix)] += self.diagonal_part
         return matrix
+
+    def total(self, function, *args):
+        """``function(curvature, *args)`` summed over blocks of rows."""
+        return function(self, *args)
 
     def with_damping(self, damping):
         """The same curvature under another damping."""

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar, column_or_1d
 
 from skpuma import kernels
+from skpuma._dask_rows import columns_of, is_dask
 from skpuma.utils._validation import check_weights
 
 
@@ -27,9 +28,9 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    y_true : array-like (n,)
+    y_true : array-like or dask array (n,)
         Labels.
-    y_prob : array-like (n,) or (n, n_classes)
+    y_prob : array-like or dask array (n,) or (n, n_classes)
         Probability of the positive class, or of every class in the order of `labels`.
         Two columns are binary: the second one counts.
     n_bins : int, default 15
@@ -68,9 +69,48 @@ def expected_calibration_error(
     0.05
     """
     check_scalar(n_bins, "n_bins", Integral, min_val=1)
-    y_true = column_or_1d(y_true)
+    if is_dask(y_true) or is_dask(y_prob):
+        gaps, total = _in_blocks(y_true, y_prob, sample_weight, n_bins, labels)
+    else:
+        y_true = column_or_1d(y_true)
+        weight = check_weights(sample_weight, len(y_true))
+        gaps, total = _gaps(y_true, y_prob, weight, n_bins, labels)
+    return float(np.abs(gaps).sum() / total)
+
+
+def _in_blocks(y_true, y_prob, sample_weight, n_bins, labels):
+    """`_gaps` of dask arrays, summed over blocks."""
+    named = {"y_true": y_true, "y_prob": y_prob}
+    if sample_weight is not None:
+        named["sample_weight"] = sample_weight
+    table = columns_of(**named)
+    if labels is None:
+        labels = np.unique(np.concatenate(table.of_columns(0).total(_labels)))
+        # What `_code` makes of one label of two.
+        pairs = [pair for pair in ((0, 1), (-1, 1)) if set(labels) <= set(pair)]
+        labels = np.array(pairs[0]) if pairs else labels
+    gaps, total = table.total(_block_gaps, n_bins, labels)
+    if not total > 0:
+        raise ValueError("sample_weight sums to zero: at least one row must count.")
+    return gaps, total
+
+
+def _labels(y_true):
+    return [np.unique(y_true)]
+
+
+def _block_gaps(y_true, y_prob, *rest):
+    *given, n_bins, labels = rest
+    weight = given[0] if given else np.ones(len(y_true))
+    if np.any(weight < 0):
+        raise ValueError("sample_weight has negative values.")
+    weight = np.asarray(weight, dtype=np.float64)
+    return _gaps(column_or_1d(y_true), y_prob, weight, n_bins, labels)
+
+
+def _gaps(y_true, y_prob, weight, n_bins, labels):
+    """Weighted outcome minus confidence of every bin, and the sum of the weights."""
     prob = _check_probabilities(y_prob, len(y_true))
-    weight = check_weights(sample_weight, len(y_true))
     n_classes = prob.shape[1]
     code = _code(y_true, labels, n_classes)
     if n_classes == 2:
@@ -81,7 +121,7 @@ def expected_calibration_error(
     sums = kernels.bin_sums(
         np.ascontiguousarray(confidence), outcome.astype(np.float64), weight, n_bins
     )
-    return float(np.abs(sums[:, 2] - sums[:, 1]).sum() / weight.sum())
+    return sums[:, 2] - sums[:, 1], weight.sum()
 
 
 def _check_probabilities(y_prob, n):

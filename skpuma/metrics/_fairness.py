@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import column_or_1d
 
+from skpuma._dask_rows import columns_of, is_dask
 from skpuma.utils._validation import check_groups, check_weights
 
 IMPLIED_LABELS = ({0, 1}, {-1, 1})
@@ -15,10 +16,10 @@ def demographic_parity_difference(
 
     Parameters
     ----------
-    y_true : array-like (n,)
+    y_true : array-like or dask array (n,)
         Labels. They do not enter the rates; they are here so that every metric is
         called alike.
-    y_pred : array-like (n,)
+    y_pred : array-like or dask array (n,)
         Predicted labels. With more than two classes, all but `pos_label` are negative.
     sensitive_features : array-like (n,) or (n, n_features)
         Group of each row; several columns are combined into one.
@@ -74,9 +75,9 @@ def equalized_odds_difference(
 
     Parameters
     ----------
-    y_true : array-like (n,)
+    y_true : array-like or dask array (n,)
         Labels. With more than two classes, all but `pos_label` are negative.
-    y_pred : array-like (n,)
+    y_pred : array-like or dask array (n,)
         Predicted labels.
     sensitive_features : array-like (n,) or (n, n_features)
         Group of each row; several columns are combined into one.
@@ -131,15 +132,15 @@ def equalized_odds_difference(
 
 def _check(y_true, y_pred, sensitive_features, sample_weight, pos_label):
     """Masks of positive labels and predictions, groups and weights, each (n,)."""
+    if any(is_dask(one) for one in (y_true, y_pred, sensitive_features)):
+        y_true, y_pred, sensitive_features, sample_weight = _distinct(
+            y_true, y_pred, sensitive_features, sample_weight
+        )
     y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
     n = len(y_true)
     if len(y_pred) != n:
         raise ValueError(f"y_pred has {len(y_pred)} rows, y_true has {n}.")
-    if y_pred.dtype.kind == "f" and not np.all(y_pred == np.round(y_pred)):
-        raise ValueError(
-            "y_pred holds probabilities or scores: pass predicted labels. The gap of "
-            "probabilities is a criterion of skpuma.criteria."
-        )
+    _refuse_scores(y_pred)
     labels = set(y_true.tolist()) | set(y_pred.tolist())
     implied = any(labels <= pair and pos_label in pair for pair in IMPLIED_LABELS)
     if pos_label not in labels and not implied:
@@ -150,6 +151,41 @@ def _check(y_true, y_pred, sensitive_features, sample_weight, pos_label):
     groups = check_groups(sensitive_features, n, "sensitive_features")
     weight = check_weights(sample_weight, n)
     return y_true == pos_label, y_pred == pos_label, groups, weight
+
+
+def _distinct(y_true, y_pred, sensitive_features, sample_weight):
+    """Labels, predictions and groups that occur in a dask collection, and weights."""
+    named = {
+        "y_true": y_true,
+        "y_pred": y_pred,
+        "sensitive_features": sensitive_features,
+    }
+    if sample_weight is not None:
+        named["sample_weight"] = sample_weight
+    found = columns_of(**named).total(_distinct_in_block)
+    return [np.concatenate(column) for column in found]
+
+
+def _distinct_in_block(y_true, y_pred, sensitive_features, sample_weight=None):
+    import pandas as pd
+
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    _refuse_scores(y_pred)
+    groups = check_groups(sensitive_features, len(y_true), "sensitive_features")
+    weight = np.ones(len(y_true)) if sample_weight is None else sample_weight
+    if np.any(weight < 0):
+        raise ValueError("sample_weight has negative values.")
+    frame = pd.DataFrame({"y": y_true, "p": y_pred, "g": groups, "w": weight})
+    sums = frame.groupby(["y", "p", "g"], as_index=False)["w"].sum()
+    return tuple([sums[name].to_numpy()] for name in "ypgw")
+
+
+def _refuse_scores(y_pred):
+    if y_pred.dtype.kind == "f" and not np.all(y_pred == np.round(y_pred)):
+        raise ValueError(
+            "y_pred holds probabilities or scores: pass predicted labels. The gap of "
+            "probabilities is a criterion of skpuma.criteria."
+        )
 
 
 def _gap(chosen, selected, groups, weight):

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skpuma import rows
+from skpuma._dask_rows import refuse
 from skpuma.utils.errors import NotDifferentiableError
 
 # Relative step of central differences: the cube root of the rounding error.
@@ -196,6 +197,7 @@ class BaseModel(ABC):
 
     def inputs(self, X):
         """Rows as the differentiable part of the model sees them."""
+        refuse(X, "This takes rows in memory, not")
         for frame in self.frames:
             X = frame.transform(X)
         return self._check_rows(X)

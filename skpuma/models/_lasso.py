@@ -54,13 +54,12 @@ class SparseCoefficients:
         model, record = objective.model, objective.record
         penalised = record.tilt != 0
         leave = np.count_nonzero((model.theta * record.tilt)[penalised] < 0)
-        u = objective.weight[:, None] * objective.residual / record.total_weight
-        gradient = rows.column_sums(objective.X, u).T
+        gradient, on_outputs = objective.total(_data_gradient)
         on_coef, on_intercept = self._l1(record.total_weight)
         slack = objective.penalty_scale * (1 + ACTIVE_TOLERANCE)
         enter = np.count_nonzero(np.abs(gradient[~self.free_coef]) > on_coef * slack)
         if self._fits_intercept:
-            bound = np.abs(u.sum(axis=0))[~self.free_intercept]
+            bound = np.abs(on_outputs)[~self.free_intercept]
             enter += np.count_nonzero(bound > on_intercept * slack)
         if not (leave or enter):
             return None
@@ -69,6 +68,12 @@ class SparseCoefficients:
             f"and {enter} would enter. The model is exact on the old active set only; "
             "refit it if this matters."
         )
+
+
+def _data_gradient(objective):
+    """Slopes of the data term in all coefficients (k, d) and intercepts (k,)."""
+    u = objective.weight[:, None] * objective.residual / objective.total_weight
+    return rows.column_sums(objective.X, u).T, u.sum(axis=0)
 
 
 class ElasticNetModel(SparseCoefficients, LinearModel):

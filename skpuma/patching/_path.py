@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skpuma import reweighting, scores
+from skpuma._dask_rows import known
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import Beginning, PatchResult, State
@@ -129,7 +130,7 @@ class Path:
 
     def _begin(self):
         """The point before the patch."""
-        return self._observe(0.0, self.model.theta, np.zeros(len(self.marks.extra)))
+        return self._observe(0.0, self.model.theta, self.marks.at_rest)
 
     def _observe(self, s, theta, lam, step=0.0, tried=False):
         """Measure everything that ends a path."""
@@ -138,7 +139,9 @@ class Path:
             values = np.array([measure.value(model) for measure in self.measures])
             target = None if self.target is None else self.target.value(model)
         forgetting = None
-        if self.marks.removed.any():
+        # In blocks it takes a pass of its own, for those who ask.
+        asked = self.settings.forget_at is not None or not self.objective.partitioned
+        if asked and known(self.marks.removed.any()):
             forgetting = forgotten(self.objective, self.marks.removed, theta)
         return State(s, theta, lam, values, target, forgetting, step, tried)
 
@@ -228,13 +231,13 @@ class Path:
     def curvature_part(self, objective):
         """The rows that the curvature is taken over, scaled to the whole weight."""
         size = self.settings.curvature_rows
-        used = np.flatnonzero(objective.weight > 0)
-        if size is None or size >= len(used):
+        if size is None:
             return objective
-        rng = np.random.default_rng(self.settings.seed)
-        sample = np.sort(rng.choice(used, size, replace=False))
-        part = objective.subset(sample)
-        share = np.maximum(objective.weight, 0.0).sum() / part.weight.sum()
+        part = objective.sample(size, self.settings.seed)
+        if part is objective:
+            return objective
+        total = known(np.maximum(objective.weight, 0.0).sum())
+        share = total / part.weight.sum()
         # W is the divisor; scaling the weights keeps the sum over rows, not the mean.
         return part.reweighted(part.weight * share)
 
@@ -255,7 +258,7 @@ class Path:
 
     def _compensation(self, objective, solver):
         settings, marks = self.settings, self.marks
-        lam = np.zeros(len(marks.extra))
+        lam = marks.at_rest
         bound = np.isfinite(settings.delta)
         moving = marks.removed | (marks.extra > 0)
         if not (settings.reweight and bound.any() and marks.candidates.any()):
@@ -286,14 +289,9 @@ class Path:
         """Largest h with ``h^2/2 d.T G d <= trust``: the KL that the outputs move."""
         if not np.any(direction):
             return np.inf
-        objective = self._at(state)
-        metric = GaussNewton(objective)
-        moved = objective.model.jvp(objective.X, direction)
-        moved = np.einsum("nkl,nl->nk", metric.output_hessian, moved) * moved
-        loss = objective.model.loss
-        speed = moved.sum() / loss.dispersion(
-            objective.raw, objective.y, objective.weight
-        )
+        moved, spread, weight = self._at(state).total(_speed, direction)
+        # Weighted in `_speed`, so that blocks add up to the mean over all rows.
+        speed = moved / (spread / weight)
         return np.sqrt(2.0 * self.settings.trust / speed) if speed > 0 else np.inf
 
     def _advance(self, move, h, near=None, tried=True):
@@ -476,13 +474,12 @@ class Path:
             return trial
         state, direction = move.state, move.direction
         objective = self._at(state)
-        forward = objective.model.jvp(objective.X, direction)
-        bend, kinked = self._bend(objective, forward, trial), 0
+        bend, kinked = self._bend(objective, direction, trial), 0
         for _ in range(10):
             if bend <= BEND_LIMIT:
                 break
             shorter = self._advance(move, 0.5 * trial.step)
-            bent, bend = bend, self._bend(objective, forward, shorter)
+            bent, bend = bend, self._bend(objective, direction, shorter)
             # Halving a smooth step quarters its error. Where it does not, the outputs
             # have kinks (relu), at which no step is short enough.
             kinked = kinked + 1 if bend > KINK * bent else 0
@@ -491,7 +488,7 @@ class Path:
             trial = shorter
         return trial
 
-    def _bend(self, objective, forward, trial):
+    def _bend(self, objective, direction, trial):
         """Squared error of the linear prediction of the outputs, relative to it.
 
         In the metric of the loss, at both ends, since it vanishes where the model is
@@ -499,12 +496,8 @@ class Path:
         """
         if not np.all(np.isfinite(trial.theta)):
             return 0.0
-        end = objective.at(trial.theta)
-        moved = trial.step * forward
-        error = end.raw - objective.raw - moved
-        metric = GaussNewton(objective).output_hessian + GaussNewton(end).output_hessian
-        size = np.einsum("nk,nkl,nl->", moved, metric, moved)
-        return np.einsum("nk,nkl,nl->", error, metric, error) / max(size, 1e-300)
+        error, size = objective.total(_bending, trial.theta, trial.step * direction)
+        return error / max(size, 1e-300)
 
     def _next_length(self, state, direction):
         settings = self.settings
@@ -694,6 +687,30 @@ class Path:
             history=trail,
             stopped_by=reason,
         )
+
+
+def _speed(objective, direction):
+    """Move of the outputs in the metric of the loss; its dispersion; their weight."""
+    metric = GaussNewton(objective).output_hessian
+    moved = objective.model.jvp(objective.X, direction)
+    moved = np.einsum("nkl,nl->nk", metric, moved) * moved
+    weight = objective.weight.sum()
+    if not weight > 0:
+        return moved.sum(), 0.0, 0.0
+    spread = objective.model.loss.dispersion(
+        objective.raw, objective.y, objective.weight
+    )
+    return moved.sum(), weight * spread, weight
+
+
+def _bending(objective, theta, step):
+    """Squared error of the linear prediction of the outputs, and their move."""
+    end = objective.at(theta)
+    moved = objective.model.jvp(objective.X, step)
+    error = end.raw - objective.raw - moved
+    metric = GaussNewton(objective).output_hessian + GaussNewton(end).output_hessian
+    size = np.einsum("nk,nkl,nl->", moved, metric, moved)
+    return np.einsum("nk,nkl,nl->", error, metric, error), size
 
 
 def default_curvature_rows(model, n):

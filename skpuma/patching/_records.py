@@ -1,8 +1,11 @@
 """The records of a patch: what is asked, where the path is, where it ended."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from skpuma._dask_rows import known
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,29 @@ class Settings:
 
 @dataclass(frozen=True)
 class Marks:
-    """Which rows move: removed (n,) bool, extra weight (n,), candidates (n,) bool."""
+    """Which rows move: removed (n,) bool, extra weight (n,), candidates (n,) bool.
+
+    Of rows that live in blocks `removed` is a dask array, `extra` one or 0 for all, and
+    there are no candidates.
+    """
 
     removed: np.ndarray
     extra: np.ndarray
     candidates: np.ndarray
 
-    @property
+    @cached_property
     def empty(self):
         """Whether nothing moves."""
-        return not self.removed.any() and not self.extra.any()
+        return not (known(self.removed.any()) or known(self.extra.any()))
+
+    def of_all(self, lam):
+        """Extra weight of every row, where one number stands for all."""
+        return lam if np.ndim(lam) else np.full_like(self.removed, lam, dtype=float)
+
+    @property
+    def at_rest(self):
+        """Extra weight from compensation before there is any."""
+        return np.zeros(np.shape(self.extra))
 
 
 @dataclass(frozen=True)

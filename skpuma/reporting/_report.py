@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skpuma._dask_rows import known
 from skpuma.reporting import _html
 
 # A smaller extra weight is the solver's rounding.
@@ -256,8 +257,8 @@ def report_of(
         delta=settings.delta,
         side=settings.side,
         measured_on=measured_on,
-        n_removed=int(marks.removed.sum()),
-        n_upweighted=int((marks.extra > 0).sum()),
+        n_removed=int(known(marks.removed.sum())),
+        n_upweighted=int(known((marks.extra > 0).sum())),
         n_reweighted=int((result.lam > REWEIGHTED).sum()),
         s=float(result.s),
         stopped_by=result.stopped_by,

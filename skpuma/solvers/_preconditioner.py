@@ -77,16 +77,15 @@ class Diagonal:
             n_intercepts = 0
         self.rest = p - n_intercepts
         self.kind = "diagonal, intercepts eliminated" if n_intercepts else "diagonal"
-        hessian = _output_hessian(curvature)
         k = model.n_outputs
         together = linear and 1 < k <= MAX_CLASSES and self.rest == k * model.n_features
-        together = together and any(hessian[:, a, :a].any() for a in range(1, k))
+        together = together and curvature.total(_n_coupled) > 0
         self._k = k if together else 1
         ridge = curvature.diagonal_part[: self.rest].reshape(self._k, -1)
         if together:
-            block = _pair_sums(curvature.objective.X, hessian)
+            block = curvature.total(_pair_sums)
         else:
-            block = _data_diagonal(curvature, hessian)[: self.rest].reshape(1, 1, -1)
+            block = curvature.total(_data_diagonal)[: self.rest].reshape(1, 1, -1)
         block[np.diag_indices(self._k)] += ridge
         self._coupling = self._root = None
         if n_intercepts:
@@ -110,11 +109,7 @@ class Diagonal:
     def _eliminate(self, curvature):
         """What H_RR loses, the blocks of ``H_RI H_II^+ H_IR``."""
         p, start = curvature.shape[0], self.rest
-        objective = curvature.objective
-        model, hessian = objective.model, _output_hessian(curvature)
-        free = np.flatnonzero(model.free_intercept)
-        columns = [model.vjp(objective.X, hessian[:, :, b]) for b in free]
-        border = np.stack(columns, axis=1)
+        border = curvature.total(_border)
         border[start:] += np.diag(curvature.diagonal_part[start:])
         values, vectors = np.linalg.eigh(border[start:])
         # A softmax does not see one shift of its intercepts.
@@ -414,14 +409,29 @@ def _blocks(X):
     return rows.blocks(n, 24 * max(entries // max(n, 1), 1))
 
 
-def _data_diagonal(curvature, hessian):
+def _n_coupled(curvature):
+    """Pairs of outputs that the loss couples."""
+    hessian = _output_hessian(curvature)
+    return sum(bool(hessian[:, a, :a].any()) for a in range(1, hessian.shape[1]))
+
+
+def _border(curvature):
+    """Columns of the intercepts in the data term (p, number of intercepts)."""
+    objective = curvature.objective
+    model, hessian = objective.model, _output_hessian(curvature)
+    free = np.flatnonzero(model.free_intercept)
+    return np.stack([model.vjp(objective.X, hessian[:, :, b]) for b in free], axis=1)
+
+
+def _data_diagonal(curvature):
     """Diagonal of the data term (p,)."""
     objective = curvature.objective
-    return objective.model.diagonal(objective.X, hessian)
+    return objective.model.diagonal(objective.X, _output_hessian(curvature))
 
 
-def _pair_sums(X, hessian):
+def _pair_sums(curvature):
     """``sum_i x_ij^2 L_iab`` of every column j and pair of classes: (k, k, d)."""
+    X, hessian = curvature.objective.X, _output_hessian(curvature)
     k, d = hessian.shape[1], X.shape[1]
     first, second = np.tril_indices(k)
     total = np.zeros((d, len(first)))

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "patcher_cv": "tests.benchmarks.searches",
     "psi_speed": "tests.benchmarks.speed",
     "import_cost": "tests.benchmarks.speed",
+    "dask": "tests.benchmarks.dask_rows",
     "text_speed": "tests.benchmarks.text",
     "text_memory": "tests.benchmarks.text",
     "pyinfluence": "tests.benchmarks.peers",
