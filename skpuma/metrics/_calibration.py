@@ -67,6 +67,57 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 1, 1, 1], [0.5, 0.5, 0.9, 0.9]), 3)
     0.05
     """
+    sums, weight = _bin_sums(y_true, y_prob, n_bins, sample_weight, labels)
+    return float(np.abs(sums[:, 2] - sums[:, 1]).sum() / weight.sum())
+
+
+def reliability_curve(y_true, y_prob, *, n_bins=10, sample_weight=None, labels=None):
+    """Confidence and outcome in equal-width bins of the confidence.
+
+    The bins of `expected_calibration_error`, which is the mean of ``|outcome -
+    confidence|`` over them, weighted by ``weight``.
+
+    Parameters
+    ----------
+    y_true, y_prob, sample_weight, labels : as in `expected_calibration_error`
+    n_bins : int, default 10
+
+    Returns
+    -------
+    confidence : ndarray (n_bins,)
+        Mean confidence; nan in a bin without rows.
+    outcome : ndarray (n_bins,)
+        Share of the rows with the positive label (binary) or with the predicted one;
+        nan in a bin without rows.
+    weight : ndarray (n_bins,)
+        Total weight: the number of rows, where they have no weights.
+
+    Raises
+    ------
+    ValueError
+        As `expected_calibration_error`.
+
+    See Also
+    --------
+    skpuma.plotting.ReliabilityDisplay : The curve as a figure.
+
+    Examples
+    --------
+    >>> from skpuma.metrics import reliability_curve
+    >>> confidence, outcome, weight = reliability_curve(
+    ...     [0, 1, 1, 1], [0.4, 0.4, 0.9, 0.9], n_bins=2
+    ... )
+    >>> outcome.tolist(), weight.tolist()
+    ([0.5, 1.0], [2.0, 2.0])
+    """
+    sums, _ = _bin_sums(y_true, y_prob, n_bins, sample_weight, labels)
+    with np.errstate(invalid="ignore"):
+        confidence, outcome = sums[:, 1:].T / sums[:, 0]
+    return confidence, outcome, sums[:, 0]
+
+
+def _bin_sums(y_true, y_prob, n_bins, sample_weight, labels):
+    """Sums over the bins (n_bins, 3), as `kernels.bin_sums`, and the weights (n,)."""
     check_scalar(n_bins, "n_bins", Integral, min_val=1)
     y_true = column_or_1d(y_true)
     prob = _check_probabilities(y_prob, len(y_true))
@@ -81,7 +132,7 @@ def expected_calibration_error(
     sums = kernels.bin_sums(
         np.ascontiguousarray(confidence), outcome.astype(np.float64), weight, n_bins
     )
-    return float(np.abs(sums[:, 2] - sums[:, 1]).sum() / weight.sum())
+    return sums, weight
 
 
 def _check_probabilities(y_prob, n):
