@@ -47,6 +47,7 @@ def _box(text):
     """Extent of a text, without the line of an annotation."""
     from matplotlib.text import Text
 
+    text.get_window_extent()  # puts the text where it belongs
     return Text.get_window_extent(text)
 
 
