@@ -59,9 +59,11 @@ class ConflictDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaValuator
     >>> from skpuma.plotting import ConflictDisplay
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> criteria = ["log_loss", "calibration_error"]
     >>> valuator = PumaValuator(criterion=criteria, random_state=0).fit(X, y)
     >>> display = ConflictDisplay.from_valuator(valuator)

@@ -50,13 +50,15 @@ class InfluenceDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaValuator
     >>> from skpuma.plotting import InfluenceDisplay
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> valuator = PumaValuator(criterion="log_loss", random_state=0).fit(X, y)
     >>> display = InfluenceDisplay.from_valuator(valuator, X, y, top=3)
     >>> [label.get_text() for label in display.labels_]
-    ['83', '70', '106']
+    ['72', '68', '129']
     """
 
     def __init__(self, leverage, value, index, *, criterion=None, kind="psi"):

@@ -11,6 +11,7 @@ from skpuma.plotting._style import (
     REFERENCE,
     foreground,
     panels_or_new,
+    place_of,
     tidy,
 )
 
@@ -231,7 +232,8 @@ class IssueBoardDisplay:
             }
         given = rows["given"].to_numpy()
         labels = sorted(set(self.issues["given"].tolist()), key=str)
-        if len(labels) > len(PALETTE):
+        # The targets of a regressor are no classes.
+        if len(labels) > len(PALETTE) or not set(rows["kind"]) <= set(KINDS):
             return {"issue": (at, {"color": PALETTE[1]})} if len(at) else {}
         styles = [
             {"color": color, "marker": marker}
@@ -248,7 +250,7 @@ class IssueBoardDisplay:
     def _show(self, panel, title, rows, kwargs):
         panel.set_axis_off()
         ratios = [0.2] + [1.0] * PICTURES[0]
-        inner = panel.get_subplotspec().subgridspec(
+        inner = place_of(panel, "IssueBoardDisplay").subgridspec(
             PICTURES[0] + 1, PICTURES[1], height_ratios=ratios
         )
         head = self.figure_.add_subplot(inner[0, :])

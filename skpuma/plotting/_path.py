@@ -52,9 +52,11 @@ class PatchPathDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaPatcher
     >>> from skpuma.plotting import PatchPathDisplay
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> patcher = PumaPatcher(delta=0.05).fit(X, y).patch(X, y, remove=[70, 83])
     >>> display = PatchPathDisplay.from_patcher(patcher)
     >>> display.ax_.get_ylabel()

@@ -87,14 +87,8 @@ def panels_or_new(ax, shape, caller, size, height_ratios=None, **shared):
         place = figure.add_gridspec(*shape, height_ratios=height_ratios)
         return place.subplots(squeeze=False, **shared)
     if hasattr(ax, "get_subplotspec"):
-        spec = ax.get_subplotspec()
-        if spec is None:
-            raise ValueError(
-                f"{caller} draws {shape[0] * shape[1]} panels in the place of ax, "
-                "which needs axes made by plt.subplots; or pass an array of axes."
-            )
+        place = place_of(ax, caller).subgridspec(*shape, height_ratios=height_ratios)
         ax.set_axis_off()
-        place = spec.subgridspec(*shape, height_ratios=height_ratios)
         return place.subplots(squeeze=False, **shared)
     axes = np.asarray(ax, dtype=object)
     if axes.size != shape[0] * shape[1]:
@@ -102,6 +96,23 @@ def panels_or_new(ax, shape, caller, size, height_ratios=None, **shared):
             f"{caller} draws {shape[0]} x {shape[1]} panels, and ax has {axes.size}."
         )
     return axes.reshape(shape)
+
+
+def place_of(ax, caller):
+    """The place of axes in the grid of their figure.
+
+    Raises
+    ------
+    ValueError
+        If they are not part of a grid.
+    """
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise ValueError(
+            f"{caller} draws several panels in the place of ax, which needs axes made "
+            "by plt.subplots; or pass an array of axes."
+        )
+    return spec
 
 
 def _pyplot(caller):

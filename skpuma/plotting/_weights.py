@@ -41,9 +41,11 @@ class WeightsDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skpuma import PumaPatcher
     >>> from skpuma.plotting import WeightsDisplay
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> patcher = PumaPatcher(delta=0.05).fit(X, y).patch(X, y, remove=[0, 1])
     >>> WeightsDisplay.from_patcher(patcher).n_removed_
     2
