@@ -287,7 +287,7 @@ def carry_out_each(request, choices):
     distance, info = 0.0, {}
     for p in choices:
         model = request.objective.model
-        delta = _deltas(p, model, request.measures, request.rows_of_C)
+        delta = deltas_of(p, model, request.measures, request.rows_of_C)
         settings = replace(request.settings, delta=delta, eta=float(p["eta"]))
         one = replace(request, settings=settings)
         path = patching.SharedPath(*_of_path(one), walked=walked)

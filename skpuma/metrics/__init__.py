@@ -4,7 +4,10 @@ The criteria of `skpuma.criteria` are soft forms of some of these, because a pat
 derivatives. A yardstick needs none, and is what a patch should be judged by.
 """
 
-from skpuma.metrics._calibration import expected_calibration_error
+from skpuma.metrics._calibration import (
+    expected_calibration_error,
+    reliability_curve,
+)
 from skpuma.metrics._detection import (
     detection_area,
     detection_average_precision,
@@ -43,4 +46,5 @@ __all__ = [
     "membership_attack",
     "patch_scorer",
     "prediction_gap",
+    "reliability_curve",
 ]

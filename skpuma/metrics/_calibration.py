@@ -68,18 +68,67 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 1, 1, 1], [0.5, 0.5, 0.9, 0.9]), 3)
     0.05
     """
+    sums, total = _bin_sums(y_true, y_prob, n_bins, sample_weight, labels)
+    return float(np.abs(sums[:, 2] - sums[:, 1]).sum() / total)
+
+
+def reliability_curve(y_true, y_prob, *, n_bins=10, sample_weight=None, labels=None):
+    """Confidence and outcome in equal-width bins of the confidence.
+
+    The bins of `expected_calibration_error`, which is the mean of ``|outcome -
+    confidence|`` over them, weighted by ``weight``.
+
+    Parameters
+    ----------
+    y_true, y_prob, sample_weight, labels : as in `expected_calibration_error`
+    n_bins : int, default 10
+
+    Returns
+    -------
+    confidence : ndarray (n_bins,)
+        Mean confidence; nan in a bin without rows.
+    outcome : ndarray (n_bins,)
+        Share of the rows with the positive label (binary) or with the predicted one;
+        nan in a bin without rows.
+    weight : ndarray (n_bins,)
+        Total weight: the number of rows, where they have no weights.
+
+    Raises
+    ------
+    ValueError
+        As `expected_calibration_error`.
+
+    See Also
+    --------
+    skpuma.plotting.ReliabilityDisplay : The curve as a figure.
+
+    Examples
+    --------
+    >>> from skpuma.metrics import reliability_curve
+    >>> confidence, outcome, weight = reliability_curve(
+    ...     [0, 1, 1, 1], [0.4, 0.4, 0.9, 0.9], n_bins=2
+    ... )
+    >>> outcome.tolist(), weight.tolist()
+    ([0.5, 1.0], [2.0, 2.0])
+    """
+    sums, _ = _bin_sums(y_true, y_prob, n_bins, sample_weight, labels)
+    with np.errstate(invalid="ignore"):
+        confidence, outcome = sums[:, 1:].T / sums[:, 0]
+    return confidence, outcome, sums[:, 0]
+
+
+def _bin_sums(y_true, y_prob, n_bins, sample_weight, labels):
+    """Sums over the bins (n_bins, 3), as `kernels.bin_sums`, and over the weights."""
     check_scalar(n_bins, "n_bins", Integral, min_val=1)
     if is_dask(y_true) or is_dask(y_prob):
-        gaps, total = _in_blocks(y_true, y_prob, sample_weight, n_bins, labels)
-    else:
-        y_true = column_or_1d(y_true)
-        weight = check_weights(sample_weight, len(y_true))
-        gaps, total = _gaps(y_true, y_prob, weight, n_bins, labels)
-    return float(np.abs(gaps).sum() / total)
+        return _in_blocks(y_true, y_prob, sample_weight, n_bins, labels)
+    y_true = column_or_1d(y_true)
+    weight = check_weights(sample_weight, len(y_true))
+    return _sums(y_true, y_prob, weight, n_bins, labels)
 
 
 def _in_blocks(y_true, y_prob, sample_weight, n_bins, labels):
-    """`_gaps` of dask arrays, summed over blocks."""
+    """`_sums` of dask arrays, added up over blocks."""
     named = {"y_true": y_true, "y_prob": y_prob}
     if sample_weight is not None:
         named["sample_weight"] = sample_weight
@@ -89,27 +138,27 @@ def _in_blocks(y_true, y_prob, sample_weight, n_bins, labels):
         # What `_code` makes of one label of two.
         pairs = [pair for pair in ((0, 1), (-1, 1)) if set(labels) <= set(pair)]
         labels = np.array(pairs[0]) if pairs else labels
-    gaps, total = table.total(_block_gaps, n_bins, labels)
+    sums, total = table.total(_block_sums, n_bins, labels)
     if not total > 0:
         raise ValueError("sample_weight sums to zero: at least one row must count.")
-    return gaps, total
+    return sums, total
 
 
 def _labels(y_true):
     return [np.unique(y_true)]
 
 
-def _block_gaps(y_true, y_prob, *rest):
+def _block_sums(y_true, y_prob, *rest):
     *given, n_bins, labels = rest
     weight = given[0] if given else np.ones(len(y_true))
     if np.any(weight < 0):
         raise ValueError("sample_weight has negative values.")
     weight = np.asarray(weight, dtype=np.float64)
-    return _gaps(column_or_1d(y_true), y_prob, weight, n_bins, labels)
+    return _sums(column_or_1d(y_true), y_prob, weight, n_bins, labels)
 
 
-def _gaps(y_true, y_prob, weight, n_bins, labels):
-    """Weighted outcome minus confidence of every bin, and the sum of the weights."""
+def _sums(y_true, y_prob, weight, n_bins, labels):
+    """Sums over every bin and the sum of the weights."""
     prob = _check_probabilities(y_prob, len(y_true))
     n_classes = prob.shape[1]
     code = _code(y_true, labels, n_classes)
@@ -121,7 +170,7 @@ def _gaps(y_true, y_prob, weight, n_bins, labels):
     sums = kernels.bin_sums(
         np.ascontiguousarray(confidence), outcome.astype(np.float64), weight, n_bins
     )
-    return sums[:, 2] - sums[:, 1], weight.sum()
+    return sums, weight.sum()
 
 
 def _check_probabilities(y_prob, n):

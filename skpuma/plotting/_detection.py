@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from skpuma.metrics import detection_curve
-from skpuma.plotting._style import REFERENCE, axes_or_new, line_styles
+from skpuma.plotting._style import REFERENCE, axes_or_new, named_styles, tidy
 
 
 class DetectionCurveDisplay:
@@ -128,7 +128,7 @@ class DetectionCurveDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        styles = self._styles(curve_kwargs)
+        styles = named_styles(self.found, curve_kwargs, "curve_kwargs")
         self.ax_ = axes_or_new(ax, "DetectionCurveDisplay")
         self.figure_ = self.ax_.figure
         self.optimal_ = self.random_ = None
@@ -142,19 +142,6 @@ class DetectionCurveDisplay:
         if legend:
             self._plot_legend()
         return self
-
-    def _styles(self, curve_kwargs):
-        curve_kwargs = curve_kwargs or {}
-        unknown = [name for name in curve_kwargs if name not in self.found]
-        if unknown:
-            raise ValueError(
-                f"curve_kwargs names {unknown}; the curves are {list(self.found)}."
-            )
-        basic = line_styles(len(self.found))
-        return {
-            name: {"linewidth": 1.8, **style, **curve_kwargs.get(name, {})}
-            for name, style in zip(self.found, basic, strict=True)
-        }
 
     def _plot_references(self):
         style = {"color": REFERENCE, "linewidth": 1.0, "zorder": 1}
@@ -191,6 +178,4 @@ class DetectionCurveDisplay:
         )
         for axis in (self.ax_.xaxis, self.ax_.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0))
-        self.ax_.grid(alpha=0.25, linewidth=0.6)
-        for side in ("top", "right"):
-            self.ax_.spines[side].set_visible(False)
+        tidy(self.ax_)

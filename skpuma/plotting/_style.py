@@ -2,9 +2,13 @@
 
 from itertools import cycle, islice, product
 
-# Okabe and Ito (2008) without the yellow, which fades on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+import numpy as np
+
+# Okabe and Ito (2008) without the yellow, which fades on white, and the black, which
+# is gone on dark ground.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 REFERENCE = "#767676"
 
 
@@ -12,6 +16,39 @@ def line_styles(n):
     """Keywords of n lines: colours first, and another dash for each round of them."""
     styles = ({"color": c, "linestyle": d} for d, c in product(DASHES, PALETTE))
     return list(islice(cycle(styles), n))
+
+
+def named_styles(names, kwargs, parameter):
+    """Keywords of the lines of these names, with those that the user gave.
+
+    Raises
+    ------
+    ValueError
+        If the user's keywords name a line that is not there.
+    """
+    kwargs = kwargs or {}
+    unknown = [name for name in kwargs if name not in names]
+    if unknown:
+        raise ValueError(f"{parameter} names {unknown}; the curves are {list(names)}.")
+    return {
+        name: {"linewidth": 1.8, **style, **kwargs.get(name, {})}
+        for name, style in zip(names, line_styles(len(names)), strict=True)
+    }
+
+
+def foreground():
+    """Colour of text under the style in use, which stands out from its ground."""
+    import matplotlib
+
+    return matplotlib.rcParams["text.color"]
+
+
+def tidy(ax, grid=True):
+    """A faint grid, and no spines where there is no axis."""
+    if grid:
+        ax.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
 
 
 def axes_or_new(ax, caller):
@@ -22,12 +59,67 @@ def axes_or_new(ax, caller):
     ImportError
         If new ones are needed and matplotlib is not installed.
     """
-    if ax is not None:
-        return ax
+    return _pyplot(caller).subplots(layout="constrained")[1] if ax is None else ax
+
+
+def panels_or_new(ax, shape, caller, size, height_ratios=None, **shared):
+    """Axes (rows, columns): those given, a grid in the place of one, or new ones.
+
+    Parameters
+    ----------
+    ax : Axes, array of Axes or None
+    shape : (rows, columns)
+    caller : str
+    size : (width, height)
+        Of a new figure, in inches.
+    height_ratios : list of float, optional
+    shared : ``sharex`` and ``sharey`` of new axes
+
+    Raises
+    ------
+    ImportError
+        If new ones are needed and matplotlib is not installed.
+    ValueError
+        If it is another number of axes, or one that is not part of a grid.
+    """
+    if ax is None:
+        figure = _pyplot(caller).figure(figsize=size, layout="constrained")
+        place = figure.add_gridspec(*shape, height_ratios=height_ratios)
+        return place.subplots(squeeze=False, **shared)
+    if hasattr(ax, "get_subplotspec"):
+        place = place_of(ax, caller).subgridspec(*shape, height_ratios=height_ratios)
+        ax.set_axis_off()
+        return place.subplots(squeeze=False, **shared)
+    axes = np.asarray(ax, dtype=object)
+    if axes.size != shape[0] * shape[1]:
+        raise ValueError(
+            f"{caller} draws {shape[0]} x {shape[1]} panels, and ax has {axes.size}."
+        )
+    return axes.reshape(shape)
+
+
+def place_of(ax, caller):
+    """The place of axes in the grid of their figure.
+
+    Raises
+    ------
+    ValueError
+        If they are not part of a grid.
+    """
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise ValueError(
+            f"{caller} draws several panels in the place of ax, which needs axes made "
+            "by plt.subplots; or pass an array of axes."
+        )
+    return spec
+
+
+def _pyplot(caller):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             f"{caller} draws with matplotlib: pip install matplotlib."
         ) from error
-    return plt.subplots()[1]
+    return plt

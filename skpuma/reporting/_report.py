@@ -107,7 +107,7 @@ class PatchReport:
         if self.target is not None:
             extra[f"{self.target[0]} (target)"] = self.target[1:]
         if self.forgetting_before is not None:
-            extra[self._forgetting_name] = (
+            extra[self.forgetting_name] = (
                 self.forgetting_before,
                 self.forgetting_after,
             )
@@ -125,7 +125,8 @@ class PatchReport:
         return pd.DataFrame(self.removed_groups, columns=columns).set_index("group")
 
     @property
-    def _forgetting_name(self):
+    def forgetting_name(self):
+        """What ``forgetting_before`` and ``forgetting_after`` are, in words."""
         if self.task == "classification":
             return "p(label) of the marked rows"
         return "relative squared error of the marked rows"
@@ -148,10 +149,11 @@ class PatchReport:
             parts.append(f"{self.n_reweighted} rows re-weighted to compensate")
         if not parts:
             return "nothing was marked: the model is unchanged."
-        return f"{', '.join(parts)}; {self._ending}."
+        return f"{', '.join(parts)}; {self.ending}."
 
     @property
-    def _ending(self):
+    def ending(self):
+        """What ended the patch, in words."""
         if self.bound is not None:
             return f"ended by the delta of {self.bound}"
         return {

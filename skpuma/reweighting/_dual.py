@@ -75,5 +75,7 @@ def _dual(problem, y):
     lam /= problem.l2
     np.clip(lam, 0.0, problem.upper, out=lam)
     value = 0.25 * y @ y - problem.t @ y
-    value += lam @ score - 0.5 * problem.l2 * np.einsum("i,i,i->", problem.cost, lam, lam)
+    value += lam @ score - 0.5 * problem.l2 * np.einsum(
+        "i,i,i->", problem.cost, lam, lam
+    )
     return value, lam

@@ -9,18 +9,6 @@ from skpuma.metrics import detection_curve
 from skpuma.plotting import DetectionCurveDisplay
 from skpuma.plotting._style import line_styles
 
-matplotlib = pytest.importorskip("matplotlib")
-
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """Figures without a screen, closed at the end."""
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    yield plt
-    plt.close("all")
-
 
 def case(n=50, seed=0):
     rng = np.random.default_rng(seed)
