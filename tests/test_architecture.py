@@ -55,6 +55,7 @@ SHARED = {
     "losses/_base.py",
     "models/_base.py",
     "losses/_margin.py",
+    "losses/_output_hessian.py",
     "losses/_per_output.py",
     "losses/_residual.py",
     "models/_refused.py",
