@@ -4,7 +4,12 @@ import numpy as np
 
 from skpuma import tradeoffs
 from skpuma._meta import require_fitted
-from skpuma.reporting import conflict_frame, front_frame, inspect_frame
+from skpuma.reporting import (
+    conflict_frame,
+    front_frame,
+    inspect_frame,
+    valuation_facts,
+)
 from skpuma.utils._validation import check_whole
 
 
@@ -28,8 +33,10 @@ class Inspecting:
         DataFrame
             Rows: on the user's index (pass it to `PumaPatcher.patch`), with
             ``position`` in X, ``weight`` (the user's times the class weight), for every
-            criterion ``psi_<name>`` and ``removal_effect_<name>`` (change of C if the
-            row is removed, in the units of C), and ``leverage`` if it was computed.
+            criterion ``psi_<name>`` (W times the change of C per unit of weight that
+            the row loses, in units of C; W is the sum of the weights) and
+            ``removal_effect_<name>`` (change of C if the row is removed, in units of
+            C), and ``leverage`` if it was computed.
             Groups: on their labels (pass them to `PumaPatcher.patch` with ``groups``),
             with ``n_rows``, ``weight`` (their sum), and for every criterion
             ``psi_<name>`` (``group_psi_``) and ``removal_effect_<name>`` (change of C
@@ -47,6 +54,23 @@ class Inspecting:
         if by == "row" and hasattr(self, "leverage_"):
             more["leverage"] = self.leverage_
         return inspect_frame(units, names, psi, effect, column, more).iloc[:top]
+
+    def _facts(self):
+        if not hasattr(self, "psi_"):
+            return ""
+        settings = {
+            **self.curvature_info_,
+            "damping": self.damping_,
+            "effect": self.effect,
+            "stationarity, in one-row displacements": self.stationarity_,
+        }
+        return valuation_facts(
+            self.criterion_names_,
+            self.criterion_value_,
+            self.removal_effect_,
+            self.inspect(),
+            settings,
+        )
 
     def _by(self, by):
         """((index, leading columns), psi, effect) of the rows or of the groups."""
