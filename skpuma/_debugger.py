@@ -26,6 +26,7 @@ from skpuma._suspects import (
 from skpuma._valuator import PumaValuator
 from skpuma.detection import VIEWS
 from skpuma.models import adapt
+from skpuma.reporting import issues_facts
 from skpuma.utils._validation import (
     check_number,
     check_weights,
@@ -117,8 +118,9 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         and "under-confident": the model is surer, or less sure, of the label than
         models that have not seen the row, and removing the row, or giving it more
         weight, is predicted to lower the first criterion; "harmful": by psi alone);
-        ``score``; ``given`` and ``predicted`` label; ``psi_<criterion>`` with its 95 %
-        bootstrap interval ``low_<criterion>`` and ``high_<criterion>``; ``action``
+        ``score`` (as ``score_``); ``given`` and ``predicted`` label;
+        ``psi_<criterion>`` (in units of the criterion, see `PumaValuator`) with its
+        95 % bootstrap interval ``low_<criterion>`` and ``high_<criterion>``; ``action``
         ("removed", "partly removed" where a bound of `delta` ended the patch,
         "up-weighted" or "none"). Mislabelled rows come first, the most
         suspicious on top; the others by their effect.
@@ -272,6 +274,12 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         self._take_names(X)
         self._store(found, patcher, issues)
         return self
+
+    def _facts(self):
+        if not hasattr(self, "issues_"):
+            return ""
+        noise_rate = getattr(self, "noise_rate_", None)
+        return issues_facts(self.issues_, noise_rate, self.report_)
 
     def _suspects(self, estimator, table, measured, rng):
         """Rows to list, by their labels where there is one label a row."""

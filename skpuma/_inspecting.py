@@ -5,7 +5,12 @@ import numpy as np
 from skpuma import tradeoffs
 from skpuma._dask_rows import computed, is_dask, lowest, refuse
 from skpuma._meta import require_fitted
-from skpuma.reporting import conflict_frame, front_frame, inspect_frame
+from skpuma.reporting import (
+    conflict_frame,
+    front_frame,
+    inspect_frame,
+    valuation_facts,
+)
 from skpuma.utils._validation import check_whole
 
 
@@ -29,8 +34,10 @@ class Inspecting:
         DataFrame
             Rows: on the user's index (pass it to `PumaPatcher.patch`), with
             ``position`` in X, ``weight`` (the user's times the class weight), for every
-            criterion ``psi_<name>`` and ``removal_effect_<name>`` (change of C if the
-            row is removed, in the units of C), and ``leverage`` if it was computed.
+            criterion ``psi_<name>`` (W times the change of C per unit of weight that
+            the row loses, in units of C; W is the sum of the weights) and
+            ``removal_effect_<name>`` (change of C if the row is removed, in units of
+            C), and ``leverage`` if it was computed.
             Groups: on their labels (pass them to `PumaPatcher.patch` with ``groups``),
             with ``n_rows``, ``weight`` (their sum), and for every criterion
             ``psi_<name>`` (``group_psi_``) and ``removal_effect_<name>`` (change of C
@@ -70,6 +77,24 @@ class Inspecting:
         more = dict(zip(["leverage"], leverage, strict=False))
         units = pd.RangeIndex(len(self.psi_))[at], {"position": at, "weight": weight}
         return units, psi, effect, more
+
+    def _facts(self):
+        # Rows that live elsewhere are not fetched to be looked at.
+        if not hasattr(self, "psi_") or is_dask(self.psi_):
+            return ""
+        settings = {
+            **self.curvature_info_,
+            "damping": self.damping_,
+            "effect": self.effect,
+            "stationarity, in one-row displacements": self.stationarity_,
+        }
+        return valuation_facts(
+            self.criterion_names_,
+            self.criterion_value_,
+            self.removal_effect_,
+            self.inspect(),
+            settings,
+        )
 
     def _by(self, by):
         """((index, leading columns), psi, effect) of the rows or of the groups."""

@@ -112,6 +112,22 @@ class PumaMeta(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.allow_nan = False
         return tags
 
+    @property
+    def _repr_html_(self):
+        """Scikit-learn's diagram, with what was found below it."""
+        diagram = super()._repr_html_  # absent where the diagram is switched off
+        return lambda: diagram() + self._facts()
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += self._facts()
+        return bundle
+
+    def _facts(self):
+        """A block of HTML about the fit; empty before it."""
+        return ""
+
     def get_metadata_routing(self):
         """Routing of metadata: see scikit-learn's user guide on metadata routing."""
         router = MetadataRouter(owner=self).add_self_request(self)

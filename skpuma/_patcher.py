@@ -33,6 +33,7 @@ from skpuma._verifying import Verifying
 from skpuma.models import adapt
 from skpuma.objective import Objective, fingerprint, same_rows
 from skpuma.patching import Passes
+from skpuma.reporting import patch_facts
 from skpuma.utils._grouping import check_grouping
 from skpuma.utils._validation import (
     check_mask,
@@ -615,6 +616,11 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
         for name, value in last.attributes.items():
             setattr(self, name, value)
         return self
+
+    def _facts(self):
+        if not hasattr(self, "estimator_"):
+            return ""
+        return patch_facts(getattr(self, "report_", None), len(self._undo))
 
     def finalize(self):
         """Forget the way back: models before the patch still remember the rows.

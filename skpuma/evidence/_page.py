@@ -125,21 +125,21 @@ def block(record):
     parts += [f"<p>Note: {escape(note)}</p>" for note in record.notes]
     for section, (title, _, unfolded) in SHOWN.items():
         if getattr(record, section):
-            parts.append(_folded(title, _measurements(record, section), unfolded))
-    parts.append(_folded("Patches", _html.table(_patches(record))))
+            parts.append(_html.folded(title, _measurements(record, section), unfolded))
+    parts.append(_html.folded("Patches", _html.table(_patches(record))))
     if record.groups:
         groups = {str(one["group"]): one for one in record.groups[:LISTED]}
         rows = {k: [one["rows"], cell(one["weight"])] for k, one in groups.items()}
         table = _html.table(_frame(["rows", "weight"], rows))
         more = len(record.groups) - LISTED
         table += f"<p>and {more} more</p>" if more > 0 else ""
-        parts.append(_folded("Removed groups", table))
-    parts.append(_folded("Data", _pairs(record.data)))
+        parts.append(_html.folded("Removed groups", table))
+    parts.append(_html.folded("Data", _html.pairs(record.data)))
     model = {"class": record.estimator["class"], **record.estimator["parameters"]}
-    parts.append(_folded("Model", _pairs(model)))
-    parts.append(_folded("Retraining", f"<p>{escape(record.retrained)}</p>"))
+    parts.append(_html.folded("Model", _html.pairs(model)))
+    parts.append(_html.folded("Retraining", f"<p>{escape(record.retrained)}</p>"))
     about = {**record.settings, **record.versions, "schema": record.schema}
-    parts.append(_folded("Settings and versions", _pairs(about)))
+    parts.append(_html.folded("Settings and versions", _html.pairs(about)))
     return _html.block(TITLE, *parts)
 
 
@@ -166,12 +166,6 @@ def embedded(html):
     return found[1]
 
 
-def _folded(title, inner, unfolded=False):
-    how = " open" if unfolded else ""
-    inner = f'<div class="scroll">{inner}</div>'
-    return f"<details{how}><summary>{escape(title)}</summary>{inner}</details>"
-
-
 def _patches(record):
     heads = ["removed", "up-weighted", "re-weighted", "s", "ended by", "delta kept"]
     names = ["n_removed", "n_upweighted", "n_reweighted", "s", "stopped_by"]
@@ -180,12 +174,3 @@ def _patches(record):
         for number, one in enumerate(record.patches, 1)
     }
     return _frame(heads, rows)
-
-
-def _pairs(values):
-    """A table of names and values, long ones broken into lines."""
-    rows = "".join(
-        f"<tr><td>{escape(str(name))}</td><td><code>{escape(str(value))}</code></td></tr>"
-        for name, value in values.items()
-    )
-    return f'<table class="pairs"><tbody>{rows}</tbody></table>'

@@ -1,5 +1,6 @@
 """Reports: what was found and what a patch changed, as frames and HTML."""
 
+from skpuma.reporting._facts import issues_facts, patch_facts, valuation_facts
 from skpuma.reporting._frames import (
     conflict_frame,
     damping_frame,
@@ -21,5 +22,8 @@ __all__ = [
     "history_of",
     "inspect_frame",
     "interval_frame",
+    "issues_facts",
+    "patch_facts",
     "report_of",
+    "valuation_facts",
 ]

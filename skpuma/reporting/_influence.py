@@ -68,9 +68,23 @@ class InfluenceCheck:
         head = f"{len(self.rows)} {self.unit} removed and refitted. {self.note}"
         return head.strip()
 
+    def to_pairs(self):
+        """One row per removal: predicted and refitted change of every criterion.
+
+        On the positions of the rows (or groups), in the units of each criterion.
+        """
+        import pandas as pd
+
+        data = {}
+        for c, name in enumerate(self.criteria):
+            data[f"predicted_{name}"] = self.predicted[:, c]
+            data[f"refitted_{name}"] = self.refitted[:, c]
+        return pd.DataFrame(data, index=pd.Index(self.rows, name="position"))
+
     def _repr_html_(self):
         return _html.block(
             "skpuma influence check",
             f"<p>{escape(self._headline)}</p>",
             _html.table(self.to_frame()),
+            _html.folded("Every removal", _html.table(self.to_pairs())),
         )

@@ -186,16 +186,30 @@ class PatchReport:
         return f"\nand {left} more: see groups_frame()" if left > 0 else ""
 
     def _repr_html_(self):
-        parts = [
-            f"<p>{escape(self.headline)} Measured on {escape(self.measured_on)}.</p>",
-            _html.table(self.to_frame(), marks=("kept",)),
-        ]
+        return _html.block("skpuma patch", *self.parts())
+
+    def parts(self):
+        """The parts of the view in a notebook, as HTML, the most telling first."""
+        said = f"{self.headline} Measured on {self.measured_on}."
+        yield f"<p>{escape(said)}</p>"
+        table = _html.table(self.to_frame(), marks=("kept",))
+        yield _html.folded("Before and after", table, True)
         if self.removed_groups:
             table = _html.table(self.groups_frame().iloc[:LISTED])
-            summary = "<summary>Removed groups</summary>"
             more = f"<p>{self._unlisted.strip()}</p>" if self._unlisted else ""
-            parts.append(f"<details>{summary}{table}{more}</details>")
-        return _html.block("skpuma patch", *parts)
+            yield _html.folded("Removed groups", f"{table}{more}")
+        facts = {
+            "s (1: no weight left)": self.s,
+            "ended by": self.stopped_by,
+            "rows removed": self.n_removed,
+            "rows up-weighted": self.n_upweighted,
+            "rows re-weighted": self.n_reweighted,
+            "delta bounds": "what gets worse" if self.side == "worse" else "any change",
+            "stationarity before, in one-row displacements": self.stationarity,
+            **self.curvature_info,
+        }
+        shown = {name: _html.number(value) for name, value in facts.items()}
+        yield _html.folded("Path and curvature", _html.pairs(shown))
 
     def to_html(self):
         """A self-contained page."""

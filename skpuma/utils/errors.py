@@ -5,6 +5,9 @@ import warnings
 
 import numpy as np
 
+# Where the documentation says what to do about a warning.
+TRUST = "doc/trust.rst"
+
 
 class NotDifferentiableError(TypeError):
     """The estimator has no adapter, or an option of it makes its loss not smooth."""
@@ -34,9 +37,23 @@ class PatchWarning(UserWarning):
     """The patch is well defined, but not what a user would expect unless told."""
 
 
+# Anchors of that page.
+ANCHORS = {
+    DeltaReachedWarning: "trust-delta-reached",
+    LeverageWarning: "trust-leverage",
+    StationarityWarning: "trust-stationarity",
+}
+
+
 def warn(message, category):
-    """Warn at the line of the caller's code, however deep inside skpuma we are."""
+    """Warn at the line of the caller's code, however deep inside skpuma we are.
+
+    The message ends with where the documentation says more, if it does.
+    """
     level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("skpuma."):
         level, frame = level + 1, frame.f_back
+    if category in ANCHORS:
+        page = f"{TRUST}#{ANCHORS[category]}"
+        message = f"{message} See 'When not to trust this' ({page})."
     warnings.warn(message, category, stacklevel=level)

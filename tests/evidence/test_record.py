@@ -128,7 +128,6 @@ def test_a_block_of_a_notebook_has_no_script():
     page = Page(record()._repr_html_())
     assert "script" not in page.tags
     assert page.tags.count("details") == 10
-    assert "prefers-color-scheme:dark" in record()._repr_html_()
 
 
 @pytest.mark.parametrize(
