@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from threadpoolctl import ThreadpoolController
 
 from skpuma import kernels
@@ -69,9 +70,10 @@ def blocks(n, row_bytes, budget=None):
     budget : int, optional
         Bytes of one block, by default `BLOCK_BYTES`. A few megabytes stay in cache,
         which makes tall-skinny products several times faster than one call over all
-        rows.
+        rows. Never more than scikit-learn's ``working_memory``.
     """
     budget = BLOCK_BYTES if budget is None else budget
+    budget = min(budget, int(get_config()["working_memory"] * 2**20))
     size = int(min(max(budget // max(row_bytes, 1), 16), 4096))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

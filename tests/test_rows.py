@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skpuma import rows
@@ -167,3 +168,13 @@ def test_entries_of_a_sparse_row_in_two_parts_are_one_entry():
     assert dense[0, 1] == 3.0
     np.testing.assert_allclose(rows._sparse_gram(X, np.ones(2)), dense.T @ dense)
     assert X.nnz == 4
+
+
+def test_blocks_keep_to_the_working_memory():
+    with config_context(working_memory=0.25):
+        sizes = [block.stop - block.start for block in rows.blocks(5000, 1024)]
+    assert max(sizes) == 256 and sum(sizes) == 5000
+    X = np.random.default_rng(0).standard_normal((5000, 30))
+    with config_context(working_memory=0.01):
+        gram = rows.weighted_gram(X, np.arange(5000.0))
+    np.testing.assert_allclose(gram, X.T @ (np.arange(5000.0)[:, None] * X), rtol=1e-12)
