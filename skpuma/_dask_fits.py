@@ -94,6 +94,8 @@ def _kept(objective, result):
     """The valuation with psi and effects computed, and kept where they are."""
     if result.leverage is None:
         (psi,) = persisted(result.psi)
+        if objective.even:
+            return replace(result, psi=psi, effect=psi / objective.total_weight)
         share = objective.weight / objective.total_weight
         return replace(result, psi=psi, effect=psi * share[:, None])
     psi, effect, leverage = persisted(result.psi, result.effect, result.leverage)

@@ -32,12 +32,15 @@ class DaskObjective(Objective):
     weight : dask array (n,)
     given : dask array (n,)
         The user's weights, without class weights.
+    even : bool
+        Whether every row of the fit weighs 1.
     whole : bool
         Whether these are the rows and weights of the fit, of which the fingerprint and
         a few gradients are taken along.
     """
 
     given: object = None
+    even: bool = False
     whole: bool = False
 
     partitioned = True
@@ -62,7 +65,8 @@ class DaskObjective(Objective):
         model, weight = _weighed(model, weights, table, given)
         if record is None:
             record = _record(model, table, weight, weights, sample_weight)
-        return cls(model, table, None, weight, record, given=given, whole=True)
+        even = sample_weight is None and weights is None
+        return cls(model, table, None, weight, record, None, given, even, whole=True)
 
     # -- sums and maps over blocks -----------------------------------------------------
 

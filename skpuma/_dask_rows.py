@@ -220,26 +220,52 @@ def known(value):
     return computed(value)[0] if is_dask(value) else value
 
 
-def lowest(values, count):
-    """Positions of the `count` lowest of a dask array (n,), the lowest first.
+def lowest(values, count, column=0):
+    """Positions of the `count` lowest in a column of a dask array, the lowest first.
 
     nan comes last.
     """
-    return known(_lowest(values, count))
+    return _chosen(values, count, column)[0]
 
 
 def ends(values, count):
-    """Sorted positions of the `count` lowest and highest of a dask array (n,)."""
-    both = computed(_lowest(values, count), _lowest(-values, count))
-    return np.unique(np.concatenate(both))
+    """Positions of the `count` lowest and highest in the first column of a dask array.
+
+    Returns
+    -------
+    positions : ndarray of int
+        Sorted.
+    moves : ndarray of bool (m,)
+        Whether a column has anything but zeros.
+    """
+    low, high, moves = _chosen(values, count, 0)
+    return np.unique(np.concatenate([low, high])), moves > 0
 
 
-def _lowest(values, count):
-    import dask.array as da
+def _chosen(values, count, column):
+    """(positions of the lowest, of the highest, how much there is in a column)."""
+    table = Table((delayed_blocks(values),), values.chunks[0], 0)
+    table = table.having(tuple(table.starts.tolist()))
+    low, high, size = table.total(_candidates, count, column)
+    chosen = [np.concatenate(found) for found in (low, high)]
+    positions = []
+    for found, sign in zip(chosen, (1.0, -1.0), strict=True):
+        key = np.nan_to_num(sign * found[:, 0], nan=np.inf)
+        order = np.argsort(key, kind="stable")[:count]
+        positions.append(found[order, 1].astype(int))
+    return *positions, size
 
-    # argtopk knows the position of every block's few candidates only.
-    values = da.where(da.isnan(values), np.inf, values)
-    return da.argtopk(-values, min(count, values.shape[0]))
+
+def _candidates(values, start, count, column):
+    """The lowest and the highest of a block, and the positions of both."""
+    one, out = values[:, column], []
+    for sign in (1.0, -1.0):
+        key = np.nan_to_num(sign * one, nan=np.inf)
+        at = np.arange(len(one))
+        if count < len(one):
+            at = np.sort(np.argpartition(key, count)[:count])
+        out.append([np.column_stack([one[at], start + at])])
+    return *out, np.abs(np.nan_to_num(values)).sum(axis=0)
 
 
 def table_of(X, y, name="X"):

@@ -69,7 +69,7 @@ class Inspecting:
                 "The rows are a dask collection: say how many to fetch, such as "
                 "inspect(top=100). psi_ and removal_effect_ hold them all."
             )
-        at = np.sort(lowest(self.removal_effect_[:, column], top))
+        at = np.sort(lowest(self.removal_effect_, top, column))
         found = [self.psi_[at], self.removal_effect_[at], self._weight[at]]
         if hasattr(self, "leverage_"):
             found.append(self.leverage_[at])

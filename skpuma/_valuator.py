@@ -7,7 +7,7 @@ from sklearn.base import TransformerMixin
 
 from skpuma import refit, scores, valuing
 from skpuma._dask_fits import map_rows, value_rows
-from skpuma._dask_rows import ends, is_dask, known
+from skpuma._dask_rows import ends, is_dask
 from skpuma._inspecting import Inspecting
 from skpuma._meta import (
     OWN_METADATA,
@@ -377,7 +377,10 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         warn_if_singular(result.solver, self.damping, convex)
         if not result.converged:
             warn_no_optimum()
-        moves = known(np.nan_to_num(result.psi).any(axis=0))
+        if objective.partitioned:
+            top, moves = ends(result.effect, FEW)
+        else:
+            top, moves = None, np.nan_to_num(result.psi).any(axis=0)
         flat = [
             name for name, any_ in zip(result.names, moves, strict=True) if not any_
         ]
@@ -393,7 +396,7 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         if sparse and not objective.partitioned:
             self._warn_active_set(objective, result)
         if self.effect == "linear" and not result.solver.iterative:
-            self._warn_leverage(objective, result)
+            self._warn_leverage(objective, result, top)
             if grouping is not None and result.solver.explicit:
                 self._warn_group_leverage(objective, result, grouping)
 
@@ -411,15 +414,12 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
                 PatchWarning,
             )
 
-    def _warn_leverage(self, objective, result):
+    def _warn_leverage(self, objective, result, top=None):
         """Under "linear", look at the rows that a user would act on."""
         # A woodbury solve costs a pass over the rows, an explicit one does not.
         count = 100 if result.solver.explicit else 10
-        effect = result.effect[:, 0]
-        if objective.partitioned:
-            top = ends(effect, FEW)
-        else:
-            top = _ends(effect, count)
+        if top is None:
+            top = _ends(result.effect[:, 0], count)
         at_solver = objective.at(result.model.theta).subset(top)
         at_solver = at_solver.subset(np.flatnonzero(at_solver.weight > 0))
         h = scores.leverage(at_solver, result.solver)
