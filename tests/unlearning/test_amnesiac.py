@@ -521,14 +521,8 @@ def test_ctrl_c_keeps_whole_epochs(estimator, tmp_path):
 SCALED = make_pipeline(StandardScaler(), LINE)
 
 
-@parametrize_with_checks(
-    [
-        AmnesiacClassifier(random_state=0),
-        AmnesiacRegressor(random_state=0),
-        AmnesiacClassifier(SCALED, random_state=0),
-        AmnesiacRegressor(SGDRegressor(), random_state=0),
-    ]
-)
+# Beside those of `test_contract`.
+@parametrize_with_checks([AmnesiacClassifier(SCALED, random_state=0)])
 def test_common_checks(estimator, check):
     check(estimator)
 

@@ -83,10 +83,9 @@ each_data = pytest.mark.parametrize("data", DATA)
 
 @uncertified
 @parametrize_with_checks(
+    # Beside those of `test_contract`.
     [
-        NewtonRemoval(),
         NewtonRemoval(sigma=0.0),
-        NewtonRemoval(Ridge()),
         NewtonRemoval(LogisticRegression(fit_intercept=False)),
     ]
 )

@@ -537,13 +537,9 @@ def test_steps_of_weight_zero_leave_the_parameters():
     np.testing.assert_array_equal(end, start)
 
 
+# Beside those of `test_contract`.
 @parametrize_with_checks(
-    [
-        UnrolledSGDClassifier(random_state=0),
-        UnrolledSGDRegressor(random_state=0),
-        UnrolledSGDClassifier((5,), "relu", sd_penalty=0.01, random_state=0),
-        UnrolledSGDRegressor((8,), n_epochs=40, random_state=0),
-    ]
+    [UnrolledSGDClassifier((5,), "relu", sd_penalty=0.01, random_state=0)]
 )
 def test_common_checks(estimator, check):
     check(estimator)

@@ -76,10 +76,12 @@ def scaled(step):
 
 @networks
 @parametrize_with_checks(
+    # Beside those of `test_contract`.
     [
-        system(base, random_state=0)
-        for system in SYSTEMS.values()
-        for base in BASES.values()
+        FineTuner(BASES["pipeline"], random_state=0),
+        FineTuner(NETWORK, random_state=0),
+        GradientAscent(BASES["pipeline"], random_state=0),
+        Retrainer(NETWORK, random_state=0),
     ]
 )
 def test_common_checks(estimator, check):
