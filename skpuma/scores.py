@@ -383,6 +383,7 @@ def _one_step(objective, solver, measures):
         delta = delta + rate[block][:, None] * share
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
             effects[block, c] = mover(delta) - base
+        effects[block][scale[block] == 0.0] = 0.0
         effects[block][~removable] = np.nan
     return out
 

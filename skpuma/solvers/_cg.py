@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from scipy import linalg
 
 from skpuma.solvers._base import COLLINEAR, BaseSolver, relative
 from skpuma.solvers._preconditioner import Preconditioning
@@ -220,5 +221,6 @@ def _independent(Z, scale):
     # Ten times as expensive for tall columns, but a direction that the Gram matrix
     # cannot tell from rounding must not be lost: hundreds of steps would follow.
     Q, triangle = np.linalg.qr(Z / scale)
-    left, singular, _ = np.linalg.svd(triangle, full_matrices=False)
+    # The quicker driver of LAPACK does not converge on some graded triangles.
+    left, singular, _ = linalg.svd(triangle, full_matrices=False, lapack_driver="gesvd")
     return Q @ left[:, singular > DEPENDENT * max(singular[0], DEPENDENT)]
