@@ -93,9 +93,7 @@ class TorchPeer(Peer):
 
     def _batches(self, size):
         n = len(self.y)
-        return [
-            (self.X[a : a + size], self.y[a : a + size]) for a in range(0, n, size)
-        ]
+        return [(self.X[a : a + size], self.y[a : a + size]) for a in range(0, n, size)]
 
     def loader(self, batches):
         """A loader that hands over these batches."""

@@ -96,29 +96,29 @@ def _split(n, name, title, kind, X, y, model, damping):
     )
 
 
-def w1(n=100_000, d=50):
+def w1(n=100_000, d=50, max_iter=100):
     """Binary logistic regression."""
     rng = np.random.default_rng(1)
     X = _design(rng, n + N_VAL, d)
     signal = X @ rng.standard_normal(d) / np.sqrt(d)
     y = (rng.random(len(X)) < expit(signal)).astype(int)
-    model = LogisticRegression(C=np.inf).fit(X[:n], y[:n])
+    model = LogisticRegression(C=np.inf, max_iter=max_iter).fit(X[:n], y[:n])
     title = f"binary logistic, {n:,} x {d}"
     return _split(n, "W1", title, "binary", X, y, model, 0.0)
 
 
-def w2(n=50_000, d=100, n_classes=10):
+def w2(n=50_000, d=100, n_classes=10, max_iter=50):
     """Multinomial logistic regression."""
     rng = np.random.default_rng(2)
     X = _design(rng, n + N_VAL, d)
     signal = X @ rng.standard_normal((d, n_classes)) / np.sqrt(d)
     y = np.argmax(signal + rng.gumbel(size=signal.shape), axis=1)
-    model = LogisticRegression(C=np.inf, max_iter=50).fit(X[:n], y[:n])
+    model = LogisticRegression(C=np.inf, max_iter=max_iter).fit(X[:n], y[:n])
     title = f"multinomial, {n:,} x {d}, {n_classes} classes"
     return _split(n, "W2", title, "multinomial", X, y, model, 1e-3)
 
 
-def w3(n=20_000, d=50, hidden=64, damping=1e-2):
+def w3(n=20_000, d=50, hidden=64, damping=1e-2, max_iter=20):
     """A small network with one output.
 
     The damping is above the most negative eigenvalue of the exact Hessian, which most
@@ -128,7 +128,7 @@ def w3(n=20_000, d=50, hidden=64, damping=1e-2):
     X = rng.standard_normal((n + N_VAL, d))
     inner = np.tanh(2.0 * X @ rng.standard_normal((d, 8)) / np.sqrt(d))
     y = (rng.random(len(X)) < expit(2.0 * inner @ rng.standard_normal(8))).astype(int)
-    model = MLPClassifier((hidden,), alpha=0.0, max_iter=20, random_state=0)
+    model = MLPClassifier((hidden,), alpha=0.0, max_iter=max_iter, random_state=0)
     model.fit(X[:n], y[:n])
     title = f"MLP {d}-{hidden}-1, {n:,} rows"
     return _split(n, "W3", title, "binary", X, y, model, damping)
