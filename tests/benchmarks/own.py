@@ -88,7 +88,7 @@ class Leverage(Own):
         return self.valuator.leverage(self.workload.X, self.workload.y)
 
 
-def own_of(workload, quick=False):
+def own_of(workload):
     """The rows of a workload, the default first."""
     name, polished = workload.name, {"polish": True, "comparable": False}
     costs = [Own("polish", **polished), Leverage(), Own("one_step", effect="one_step")]
@@ -97,7 +97,8 @@ def own_of(workload, quick=False):
         return [Own(), Below(), *singles, *costs]
     if name == "W2":
         cg = {"solver": "cg"}
-        costs = costs[:1] if quick else costs
+        # n k solves with p^2 each take minutes at any speed of the machine.
+        costs = costs[:1]
         return [
             Own(),
             Below(),
