@@ -5,7 +5,7 @@ import numpy as np
 from skpuma.plotting._style import REFERENCE, line_styles
 
 MARKERS = "osD^v"
-TITLES = {"n": "Rows", "p": "Parameters"}
+LABELS = {"n": "Rows n", "p": "Parameters p"}
 
 
 def draw(curves, exponent, path):
@@ -38,20 +38,12 @@ def draw(curves, exponent, path):
             label = f"{name}: {axis}$^{{{slope:.2f}}}$"
             ax.plot(size, seconds, mark, color=style["color"], label=label)
             ax.plot(size, np.exp(at) * size**slope, color=style["color"], lw=1.0)
-        ends = np.array(ax.get_xlim())
-        low = min(s for points in of.values() for _, s in points)
-        start = min(s for points in of.values() for s, _ in points)
-        ends = np.array([start, max(s for p in of.values() for s, _ in p)])
-        ax.plot(
-            ends,
-            0.7 * low * ends / start,
-            ":",
-            color=REFERENCE,
-            lw=1.0,
-            label=f"proportional to {axis}",
-        )
-        ax.set(xscale="log", yscale="log", xlabel=axis, ylabel="seconds")
-        ax.set_title(TITLES[axis])
+        every = np.array([point for points in of.values() for point in points])
+        ends = every[:, 0].min(), every[:, 0].max()
+        once = every[:, 1].min() * np.array(ends) / ends[0]
+        label = f"proportional to {axis}"
+        ax.plot(ends, once, ":", color=REFERENCE, lw=1.0, label=label)
+        ax.set(xscale="log", yscale="log", xlabel=LABELS[axis], ylabel="Seconds")
         ax.legend(fontsize=8, frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
