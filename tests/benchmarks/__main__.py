@@ -1,4 +1,9 @@
-"""Run the measurements and say which figures hold."""
+"""Run the measurements and say which figures hold.
+
+``python -m tests.benchmarks [NAME ...]`` measures what the README claims;
+``--quick`` or ``--full`` [PART ...] measures time and memory against other libraries
+and against the machine (`tests.benchmarks.scaling`).
+"""
 
 import sys
 import time
@@ -58,5 +63,16 @@ def main(names):
     return short
 
 
+def scaling(arguments):
+    """Run `tests.benchmarks.scaling` at the size that the first argument says."""
+    from tests.benchmarks.scaling import run
+
+    warnings.simplefilter("ignore")
+    size, *parts = arguments
+    return run(parts, quick=size == "--quick")
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    asked = sys.argv[1:]
+    sized = asked[:1] in (["--quick"], ["--full"])
+    sys.exit(scaling(asked) if sized else main(asked))
