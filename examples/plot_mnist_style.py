@@ -104,3 +104,8 @@ images = PatchedImagesDisplay.from_estimators(
 # Conclusion
 # ----------
 #
+# The style is erased from the network without a retraining: its accuracy on new images
+# of the style falls to what `forget_at` asks for, while the digits that are not fours
+# stay within their delta. What it costs is printed above: the other fours share strokes
+# with the style, and some of them go with it; compensation by class gives part of that
+# back. ``python -m tests.benchmarks styles`` measures this over ten seeds.

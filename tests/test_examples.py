@@ -47,7 +47,7 @@ def test_page_has_a_title_cells_and_a_conclusion(path):
     assert set(line) == {"="} and len(line) == len(title) and not blank
     assert len(" ".join(about)) > 80
     assert len(texts) >= 3
-    assert re.match(r"Conclusion\n-{10}\n\w", texts[-1])
+    assert re.match(r"Conclusion\n-{10}\n+\w", texts[-1])
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))
