@@ -70,8 +70,10 @@ valuator.fit(X, y, **validation)
 quadrants = ConflictDisplay.from_valuator(valuator)
 
 suspects = valuator.inspect(top=300)
-print(f"from the other office: {other.mean():.0%} of all rows, "
-      f"{other[suspects['position']].mean():.0%} of the 300 worst")
+print(
+    f"from the other office: {other.mean():.0%} of all rows, "
+    f"{other[suspects['position']].mean():.0%} of the 300 worst"
+)
 
 # %%
 # Patched for robustness alone, with nothing else in sight.

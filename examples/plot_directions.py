@@ -79,7 +79,9 @@ for name, reweight in (("naive", False), ("puma", True)):
     ).patch(X, y, remove=[marked], **validation)
     patched[name] = patcher.estimator_.coef_[0]
 by_hand = theta + phi[marked] / len(y)
-print(f"largest difference from phi by hand: {abs(patched['naive'] - by_hand).max():.1e}")
+print(
+    f"largest difference from phi by hand: {abs(patched['naive'] - by_hand).max():.1e}"
+)
 for name, value in {"before": theta, **patched}.items():
     print(f"{name:8s} theta = {value.round(3)}, J = {J(value):.4f}, C = {C(value):.4f}")
 

@@ -136,10 +136,17 @@ def _mask(selection, table, name):
     if selection is None:
         return table.ones() == 0
     if not is_dask(selection):
-        selection = np.asarray(selection)
-        if selection.dtype.kind in "iu" and selection.ndim == 1:
-            return _positions(selection, table, name)
-        selection = check_mask(selection, n, name=name)
+        values = np.asarray(selection)
+        if values.dtype.kind in "iu" and values.ndim == 1:
+            return _positions(values, table, name)
+        if values.dtype.kind in "OUS":
+            raise TypeError(
+                f"{name} has dtype {values.dtype}: rows of a dask collection are named "
+                "by position or by a boolean mask, not by the labels of an index."
+            )
+        mask = check_mask(values, n, name=name)
+        # With its row labels, if it has some.
+        selection = selection if hasattr(selection, "iloc") else mask
     mask = table.aligned(selection, name)
     if mask.dtype != bool or mask.ndim != 1:
         raise TypeError(

@@ -6,7 +6,7 @@ lost. Sums travel up a tree; nothing of the size of the rows comes to this proce
 dask is imported where a collection is handed over, and by nobody else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
@@ -58,12 +58,15 @@ class Table:
     n_columns : int
         d.
     passes : Passes
+    labels : tuple or None
+        Of the rows of a DataFrame, by block: what `_labels_of` makes of their index.
     """
 
     columns: tuple
     lengths: tuple
     n_columns: int
     passes: Passes = field(default_factory=Passes, compare=False)
+    labels: tuple | None = None
 
     @property
     def shape(self):
@@ -77,14 +80,12 @@ class Table:
 
     def having(self, *columns):
         """The same rows with more columns."""
-        return Table(
-            (*self.columns, *columns), self.lengths, self.n_columns, self.passes
-        )
+        return replace(self, columns=(*self.columns, *columns))
 
     def of_columns(self, *positions):
         """The same rows with some of the columns."""
         columns = tuple(self.columns[position] for position in positions)
-        return Table(columns, self.lengths, self.n_columns, self.passes)
+        return replace(self, columns=columns)
 
     def at(self, positions):
         """The blocks that hold some positions, with those inside each as a column."""
@@ -167,15 +168,64 @@ class Table:
         """The same as a dask array."""
         import dask.array as da
 
+        if self.labels is not None:
+            self._check_labels(values, name)
         if hasattr(values, "to_dask_array"):
             values = values.to_dask_array(lengths=True)
         elif not is_dask(values):
-            values = da.from_array(np.asarray(values))
+            values = np.asarray(values)
+            # Labels that are objects have no size that chunks could be chosen by.
+            values = da.from_array(values, chunks=values.shape)
         _check_known(values, name)
         n = self.shape[0]
         if values.ndim not in (1, 2) or values.shape[0] != n:
             raise ValueError(f"{name} has shape {values.shape}, X has {n} rows.")
         return values.rechunk((self.lengths, *((-1,) if values.ndim == 2 else ())))
+
+    def _check_labels(self, values, name):
+        """Refuse a Series whose row labels are not those of the rows, in their order.
+
+        Raises
+        ------
+        ValueError
+        """
+        if hasattr(values, "to_dask_array"):
+            found = _labels_by_block(values.to_delayed(optimize_graph=False))
+        elif hasattr(values, "iloc"):
+            ends = zip(self.starts, self.lengths, strict=True)
+            found = [_labels_of(values.iloc[a : a + length]) for a, length in ends]
+        else:
+            return
+        if [length for length, _ in found] != list(self.lengths):
+            if sum(length for length, _ in found) != self.shape[0]:
+                return  # another number of rows, which has a message of its own
+            raise ValueError(
+                f"{name} has other partitions than X: take both from one dask "
+                f"DataFrame, or pass {name}.to_dask_array(lengths=True)."
+            )
+        if [label for _, label in found] != list(self.labels):
+            raise ValueError(
+                f"The row labels of {name} are not those of X, or in another order. "
+                f"Rows are matched by position: reindex {name} like X, or pass an "
+                "array."
+            )
+
+
+def _labels_of(block):
+    """(number of rows, a number that changes with their labels and their order)."""
+    from pandas.util import hash_pandas_object
+
+    keys = hash_pandas_object(block.index).to_numpy()
+    places = np.arange(1, 2 * len(keys), 2, dtype=np.uint64)
+    return len(keys), int((keys * places).sum(dtype=np.uint64))
+
+
+def _labels_by_block(blocks):
+    """`_labels_of` every block that has rows."""
+    from dask import delayed
+
+    call = delayed(_labels_of, pure=False)
+    return [pair for pair in computed(*[call(block) for block in blocks]) if pair[0]]
 
 
 def _called(function, shared, *block):
@@ -283,9 +333,13 @@ def table_of(X, y, name="X"):
     ValueError
         If numbers of rows are unknown or differ.
     """
+    from dask import delayed
+
+    labels = None
     if hasattr(X, "to_dask_array"):
         blocks = tuple(X.to_delayed(optimize_graph=False))
-        lengths = computed(*[block.shape[0] for block in blocks])
+        call = delayed(_labels_of, pure=False)
+        lengths, labels = zip(*computed(*[call(b) for b in blocks]), strict=True)
     else:
         if X.ndim != 2:
             raise ValueError(f"{name} has shape {X.shape}: it must be (n, d).")
@@ -297,6 +351,8 @@ def table_of(X, y, name="X"):
         raise ValueError(f"{name} has no rows.")
     kept = tuple(blocks[b] for b in used)
     table = Table((kept,), tuple(int(lengths[b]) for b in used), X.shape[1])
+    if labels is not None:
+        table = replace(table, labels=tuple(labels[b] for b in used))
     if y is None:
         return table.having((None,) * len(used))
     return table.having(table.blocks_of(y, name.replace("X", "y")))

@@ -172,9 +172,10 @@ class PumaPatcher(Verifying, TransformerMixin, DelegatesPrediction, PumaMeta):
     -----
     delta is a promise on the measured criterion on the rows that measure it; it does
     not promise anything about other rows or other criteria. For convex models with
-    ``delta=inf``, ``reweight=False`` and ``eta=1`` the patch is the refit; with more
-    than 2,500 parameters, whose systems are solved iteratively, to about 1e-6 of the
-    norm of the parameters.
+    ``delta=inf``, ``reweight=False`` and ``eta=1`` the patch is the refit. Where "auto"
+    solves iteratively (``curvature_info_`` of a valuator says so, and the report; more
+    than 2,500 parameters, or many pairs of classes), within about a thousandth of its
+    way; with ``solver="cg"``, to about 1e-6 of the norm of the parameters.
 
     References
     ----------

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import indexable
@@ -255,6 +256,14 @@ class PumaPatcherCV(PumaPatcher):
         self.delta_, self.eta_ = chosen["delta"], chosen["eta"]
         self.n_splits_ = len(folds[0])
         return self
+
+    def _fitted(self):
+        if hasattr(self, "cv_results_") and not hasattr(self, "estimator_"):
+            raise NotFittedError(
+                "PumaPatcherCV was fitted with refit=False, which keeps the results of "
+                "the search only: fit with refit=True to predict."
+            )
+        return super()._fitted()
 
     def _fixed(self):
         """Parameters that are not searched."""

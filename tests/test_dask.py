@@ -368,3 +368,49 @@ def test_psi_on_a_cluster(client):
     assert found.inspect(top=3)["position"].tolist() == (
         expected.inspect(top=3)["position"].tolist()
     )
+
+
+def table_with_labels(n=90):
+    """(DataFrame, target) with labels of their own, and a model that is fitted."""
+    rng = np.random.default_rng(0)
+    index = [f"r{i:03d}" for i in range(n)]
+    X = pd.DataFrame(rng.standard_normal((n, 3)), columns=list("abc"), index=index)
+    y = (X["a"] + 0.5 * X["b"] > 0).astype(int)
+    return X, y, FrozenEstimator(LogisticRegression().fit(X, y))
+
+
+@pytest.mark.parametrize("what", ["y", "sample_weight", "remove"])
+def test_a_series_in_another_order_is_refused(what):
+    X, y, model = table_with_labels()
+    rows = dd.from_pandas(X, npartitions=3)
+    given = {
+        "y": y,
+        "sample_weight": pd.Series(1.0, index=X.index),
+        "remove": pd.Series(np.arange(len(y)) < 9, index=X.index),
+    }
+    patcher = PumaPatcher(model, "log_loss", reweight=False)
+    patcher.patch(rows, **given, X_val=X, y_val=y)
+    given[what] = given[what].sample(frac=1.0, random_state=0)
+    with pytest.raises(ValueError, match=f"row labels of {what} are not those of X"):
+        patcher.patch(rows, **given, X_val=X, y_val=y)
+
+
+def test_labels_of_rows_are_no_names_of_rows():
+    X, y, model = table_with_labels()
+    rows = dd.from_pandas(X, npartitions=2)
+    with pytest.raises(TypeError, match="by position or by a boolean mask"):
+        PumaPatcher(model, reweight=False).patch(
+            rows, y, remove=["r001"], X_val=X, y_val=y
+        )
+
+
+def test_labels_that_are_objects():
+    X, y, _ = table_with_labels()
+    words = y.map({0: "no", 1: "yes"}).to_numpy(dtype=object)
+    model = FrozenEstimator(LogisticRegression().fit(X.to_numpy(), words))
+    held = PumaValuator(model, "log_loss")
+    rows = da.from_array(X.to_numpy(), chunks=(40, 3))
+    validation = {"X_val": X.to_numpy()[:30], "y_val": words[:30]}
+    there = PumaValuator(model, "log_loss").fit(rows, words, **validation)
+    held.fit(X.to_numpy(), words, **validation)
+    np.testing.assert_allclose(there.psi_.compute(), held.psi_, rtol=1e-10)

@@ -119,6 +119,11 @@ class BaseUnlearner(BaseEstimator):
 
     def _asked(self, X, y, rows):
         """(X, y, gone) as `_forget_rows` takes them, checked to be those of the fit."""
+        if rows is None:
+            raise TypeError(
+                "rows=None names no rows: pass a mask, positions or labels of X's "
+                "index; an empty list forgets nothing."
+            )
         labelled = X
         X, y = self._checked(X, y, reset=False)
         before = ~self.forgotten_

@@ -89,6 +89,12 @@ class StreamingRemoval(WrapsEstimator):
     of Guo et al., which takes rows of norm 1 and one Lipschitz constant for all: here a
     row counts by its leverage. It does not accumulate, and grows with the square of s.
 
+    It is loose where few rows carry a model, and for many classes: on 1,797 images in
+    10 classes three of four requests take a correction, which is a pass over the rows.
+
+    **The refit** is one with the class weights of the fit, as everywhere in skpuma:
+    with ``class_weight="balanced"`` those that the labels had then.
+
     **Requests in one call.** Those of `forget` are taken in the order of the rows,
     those of `stream` in the order of `rows`; both end within `tol` of the same refit.
 
