@@ -89,7 +89,8 @@ for name, part in parts.items():
     before, after = (m.score(X_test[part], y_test[part]) for m in (net, patcher))
     print(f"{name:<14}{part.sum():>6} rows, accuracy {before:.3f} -> {after:.3f}")
 to = patcher.predict(X_test[test_style])
-print("the style is now taken for", dict(zip(*np.unique(to, return_counts=True))))
+counts = np.bincount(to.astype(int)).tolist()
+print("the style is now taken for", dict(enumerate(counts)))
 
 # %%
 # The first of them: T is the label, P the prediction, Prob its probability.

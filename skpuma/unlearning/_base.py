@@ -84,7 +84,7 @@ class BaseUnlearner(BaseEstimator):
         """
         check_is_fitted(self, "forgotten_")
         with _AllOrNothing(self):
-            X, y, gone = self._asked(X, y, rows)
+            X, y, gone = self._requested(X, y, rows)
             self.cost_ = 0.0
             if gone.any():
                 kept = ~self.forgotten_ & ~gone
@@ -117,13 +117,8 @@ class BaseUnlearner(BaseEstimator):
 
     # -- the contract ------------------------------------------------------------------
 
-    def _asked(self, X, y, rows):
+    def _requested(self, X, y, rows):
         """(X, y, gone) as `_forget_rows` takes them, checked to be those of the fit."""
-        if rows is None:
-            raise TypeError(
-                "rows=None names no rows: pass a mask, positions or labels of X's "
-                "index; an empty list forgets nothing."
-            )
         labelled = X
         X, y = self._checked(X, y, reset=False)
         before = ~self.forgotten_

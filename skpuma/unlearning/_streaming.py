@@ -162,7 +162,7 @@ class StreamingRemoval(WrapsEstimator):
             determine a model; the models so far hold.
         """
         given = rows, X
-        X, y, gone = self._asked(X, y, rows)
+        X, y, gone = self._requested(X, y, rows)
         return self._streamed(X, y, in_order(*given, gone))
 
     # -- the contract ------------------------------------------------------------------
