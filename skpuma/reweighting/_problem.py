@@ -155,19 +155,24 @@ def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):
     if not bound.any() or not len(weight):
         return None
     D = scales(delta[bound])
-    per_weight = D[:, None] * psi[:, bound].T
+    # One copy of psi, which is all that a million rows leave room for.
+    A = D[:, None] * (psi.T if bound.all() else psi.T[bound])
     t = D * t[bound]
     one_sided = side == "worse"
     start = np.maximum(t, 0.0) if one_sided else t
-    alpha_max = 2.0 * np.max(per_weight.T @ start, initial=0.0)
+    alpha_max = 2.0 * np.max(start @ A, initial=0.0)
     size = np.linalg.norm(start)
     # Next to what one row moves, the removal of confidently fitted rows moves nothing.
-    if alpha_max <= 0.0 or size <= NEGLIGIBLE * np.abs(per_weight * weight).max():
+    for row in A:
+        row *= weight
+    largest = max(max(row.max(), -row.min()) for row in A)
+    if alpha_max <= 0.0 or size <= NEGLIGIBLE * largest:
         return None
+    A /= size
     # Unit gradients, so that the tolerances of the solvers mean the same everywhere.
     strength = alpha * alpha_max / size**2
     return Compensation(
-        per_weight * (weight / size),
+        A,
         t / size,
         weight,
         strength * l1_ratio,
