@@ -87,7 +87,11 @@ class TorchPeer(Peer):
     def _tensors(self, X, y):
         torch = self.torch
         if self.workload.kind == "multinomial":
-            return torch.as_tensor(X, dtype=self.dtype), torch.as_tensor(y)
+            # torch indexes classes by no smaller integers.
+            return (
+                torch.as_tensor(X, dtype=self.dtype),
+                torch.as_tensor(y, dtype=torch.int64),
+            )
         return (
             torch.as_tensor(X, dtype=self.dtype),
             torch.as_tensor(y[:, None], dtype=self.dtype),
