@@ -6,6 +6,7 @@ bytes by which the run on all rows raised the memory of the process.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,28 @@ from pathlib import Path
 import joblib
 
 WARM_ROWS = 1000
+# Of what is free, and at most so much, may a process take.
+FREE_SHARE, MOST_BYTES = 0.5, 12 * 2**30
+
+
+def limit():
+    """Let this process and its children fail, instead of taking the machine's memory.
+
+    Some systems grow to tens of gigabytes; they then raise, and are named as failed.
+
+    Returns
+    -------
+    int
+        Bytes that one process may hold.
+    """
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    (free,) = (line for line in lines if line.startswith("MemAvailable"))
+    most = int(min(FREE_SHARE * 1024 * int(free.split()[1]), MOST_BYTES))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    return most
 
 
 def peak_of(system, workload, timeout):

@@ -54,7 +54,9 @@ def run(names=(), quick=True):
     if unknown:
         raise SystemExit(f"Unknown: {sorted(unknown)}; choose from {known}.")
     names = list(names) or known
+    most = memory.limit()
     show("machine", machine.describe())
+    show("memory", [("a process may hold", f"{most / 2**30:.1f} GiB")])
     absent = frameworks.missing()
     show("not installed, skipped", [(name, "") for name in absent])
     short = 0
