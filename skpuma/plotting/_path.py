@@ -253,6 +253,8 @@ class PatchPathDisplay:
         bottom, top = self.ax_.get_ylim()
         self.ax_.axhline(0.0, color=REFERENCE, linewidth=0.8, zorder=1)
         self.bands_ = {}
+        # Many bands on top of each other are no darker than one.
+        alpha = 0.3 / (1 + len(finite))
         for name, line in self.lines_.items():
             bound = self._bound(name)
             if not np.isfinite(bound):
@@ -260,7 +262,7 @@ class PatchPathDisplay:
             low = -bound if self.side == "both" else bottom
             style = {"color": line.get_color(), "zorder": 0}
             self.bands_[name] = self.ax_.axhspan(
-                low, bound, alpha=0.15, linewidth=0, **style
+                low, bound, alpha=alpha, linewidth=0, **style
             )
             for edge in {bound, low} - {bottom}:
                 self.ax_.axhline(edge, linestyle="--", linewidth=1.0, **style)
