@@ -91,8 +91,7 @@ for ax, (name, model) in zip(axes, models.items(), strict=True):
 # the patch: accuracy 1.000, then 0.000. On the seven other clusters it stays at 0.997,
 # and the log loss that delta watches rose by 0.001. The boundary closed over the
 # cluster and moved nowhere else, whereas the network that was trained again has
-# forgotten it, too, but has other boundaries everywhere. The weights went to zero
-# (s = 1) long before
-# the model noticed: removing confident rows changes little, and erasing what they
-# taught takes s = 2.9. This is one seed; over 20 networks, ``python -m tests.benchmarks
-# radial`` finds at most 0.03 of the cluster left.
+# forgotten it, too, but has other boundaries everywhere. The weights went to zero (s =
+# 1) long before the model noticed: removing confident rows changes little, and erasing
+# what they taught takes s = 2.9. This is one seed; over 20 networks, ``python -m
+# tests.benchmarks radial`` finds at most 0.03 of the cluster left.
