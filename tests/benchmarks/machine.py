@@ -108,19 +108,28 @@ def tall_gemm(n, d, h, dtype="float64"):
     A = rng.standard_normal((n, d)).astype(dtype)
     B = rng.standard_normal((d, h)).astype(dtype)
 
-    def candidate(size, threads):
+    def candidate(size, threads, turned):
         def part(rows):
             total = np.zeros((d, h), dtype)
             for start in range(rows.start, rows.stop, size):
                 block = A[start : min(start + size, rows.stop)]
-                total += block.T @ (block @ B)
+                # BLAS reads some shapes better as columns of the transpose.
+                if turned:
+                    total += ((B.T @ block.T) @ block).T
+                else:
+                    total += block.T @ (block @ B)
             return total
 
         return lambda: _in_threads(part, n, threads)
 
     threads = sorted({1, n_threads()})
-    runs = [candidate(size, t) for size in BLOCK_ROWS for t in threads]
-    runs.append(lambda: A.T @ (A @ B))
+    runs = [
+        candidate(size, t, turned)
+        for size in BLOCK_ROWS
+        for t in threads
+        for turned in (False, True)
+    ]
+    runs += [lambda: A.T @ (A @ B), lambda: ((B.T @ A.T) @ A).T]
     return _fastest(f"gemm {n} x {d} x {h} {dtype}", 4.0 * n * d * h, runs)
 
 
