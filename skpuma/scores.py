@@ -442,6 +442,7 @@ def group_effects(objective, solver, measures, members):
         moves = np.stack([still if step is None else step for step, _ in found])
         for c, (base, mover) in enumerate(zip(bases, movers, strict=True)):
             effects[block, c] = mover(moves) - base
+        effects[block][~moves.any(axis=1)] = 0.0
         effects[block][gone] = np.nan
     return effects, h
 
