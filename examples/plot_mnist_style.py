@@ -104,7 +104,6 @@ images = PatchedImagesDisplay.from_estimators(
 # %%
 # Conclusion
 # ----------
-#
 # The style is all but erased from the network, without a retraining, and its images are
 # taken for other digits. It is not free: the other fours share its strokes, and some of
 # them go with it, the more the further the style is erased. Compensation by class gives
