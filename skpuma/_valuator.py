@@ -241,8 +241,8 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
             "sensitive_features_val": sensitive_features_val,
             "groups": groups,
         }
+        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         if is_dask(X):
-            val = (X_val, y_val, sample_weight_val, sensitive_features_val)
             grouped = {"sensitive_features": sensitive_features, "groups": groups}
             found = value_rows(
                 base, self._settings(), X, y, sample_weight, val, grouped
@@ -256,7 +256,6 @@ class PumaValuator(Inspecting, Trusting, TransformerMixin, PumaMeta):
         sensitive = check_groups(sensitive_features, n)
         model = adapt(estimator)
         objective = Objective.at_fit(model, model.inputs(X), model.targets(y), weight)
-        val = (X_val, y_val, sample_weight_val, sensitive_features_val)
         if any(part is not None for part in val):
             measured = criterion_rows(model, *val)
             self._refuse_own_loss(objective, measured)

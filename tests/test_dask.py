@@ -26,6 +26,7 @@ from sklearn.svm import LinearSVC
 
 from skpuma import PumaPatcher, PumaValuator, metrics
 from skpuma._dask_rows import table_of
+from skpuma.criteria import SquaredError
 from skpuma.valuation import DataShapley
 from tests.contracts import problems
 
@@ -414,3 +415,21 @@ def test_labels_that_are_objects():
     there = PumaValuator(model, "log_loss").fit(rows, words, **validation)
     held.fit(X.to_numpy(), words, **validation)
     np.testing.assert_allclose(there.psi_.compute(), held.psi_, rtol=1e-10)
+
+
+class RootMeanSquare(SquaredError):
+    """No mean of costs of rows, whatever it inherits."""
+
+    def value(self, z, y, *, sample_weight=None, groups=None):
+        return np.sqrt(super().value(z, y, sample_weight=sample_weight))
+
+
+def test_a_criterion_that_does_not_add_up_is_refused():
+    X, _, _ = table_with_labels()
+    X, y = X.to_numpy(), X["a"].to_numpy() ** 2
+    model = FrozenEstimator(Ridge().fit(X, y))
+    rows = da.from_array(X, chunks=(40, 3))
+    validation = {"X_val": rows, "y_val": da.from_array(y, chunks=40)}
+    PumaValuator(model, SquaredError()).fit(rows, y, **validation)
+    with pytest.raises(ValueError, match="not known by sums over blocks"):
+        PumaValuator(model, RootMeanSquare()).fit(rows, y, **validation)

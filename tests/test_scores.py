@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.special import expit
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from skpuma import scores
-from skpuma.criteria import measures_of
+from skpuma.criteria import LogLoss, SquaredError, measures_of
 from skpuma.curvature import curvature_of
 from skpuma.models import adapt
 from skpuma.models._linear import RidgeModel
@@ -516,3 +517,43 @@ def test_polish_never_climbs():
     for keep in (0.0, 0.9):
         polished, _, _ = scores.polish(far, keep=keep)
         assert polished.value() < far.value()
+
+
+# -- criteria at moved parameters ------------------------------------------------------
+
+
+class RootMeanSquare(SquaredError):
+    """No quadratic function, whatever it inherits."""
+
+    def value(self, z, y, *, sample_weight=None, groups=None):
+        return np.sqrt(super().value(z, y, sample_weight=sample_weight))
+
+
+class SquaredLogLoss(LogLoss):
+    """No mean of costs of rows."""
+
+    def value(self, z, y, *, sample_weight=None, groups=None):
+        return super().value(z, y, sample_weight=sample_weight) ** 2
+
+
+MOVED = {
+    "squared": (Ridge(), "regression", "auto"),
+    "several outputs": (Ridge(), "two outputs", "squared_error"),
+    "root": (Ridge(), "regression", RootMeanSquare()),
+    "binary": (LogisticRegression(), "binary", "log_loss"),
+    "classes": (LogisticRegression(), "multiclass", "auto"),
+    "of another kind": (LogisticRegression(), "binary", SquaredLogLoss()),
+    "brier": (LogisticRegression(), "multiclass", "brier_score"),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_a_criterion_at_many_parameters_is_that_at_each(name):
+    estimator, task, criterion = MOVED[name]
+    objective = fitted(clone(estimator), task)
+    model = objective.model
+    rows_of_C = (objective.X, objective.y, problems.weights(len(objective.weight)))
+    (measure,) = measures_of(criterion, model, *rows_of_C)
+    moves = np.random.default_rng(1).standard_normal((7, model.n_parameters))
+    each = [measure.value(model.at(model.theta + move)) for move in moves]
+    np.testing.assert_allclose(measure.mover(model)(moves), each, rtol=1e-10)

@@ -266,7 +266,7 @@ class Measure:
         if getattr(self.criterion, "constant_curvature", None) is not None:
             return self._quadratic_mover(model)
         z, keywords = model.raw(self.X), self._keywords()
-        at_once = getattr(self.criterion, "values", None)
+        at_once = getattr(self.criterion, "value_at_each", None)
         size = max(MOVED_NUMBERS // z.size, 1)
 
         def values(moves):

@@ -42,8 +42,10 @@ class TrainingLoss(RowMean, BaseCriterion):
     def value(self, z, y, *, sample_weight=None, groups=None):
         return np.average(self._losses(z, y), weights=weights_of(z, sample_weight))
 
-    def values(self, Z, y, *, sample_weight=None, groups=None):
+    def value_at_each(self, Z, y, *, sample_weight=None, groups=None):
         """C (B,) at several sets of raw outputs (B, n, k) of the same rows."""
+        if type(self).value is not TrainingLoss.value:
+            return np.array([self.value(z, y, sample_weight=sample_weight) for z in Z])
         weight = weights_of(Z[0], sample_weight)
         targets = np.tile(y, (len(Z), *[1] * (y.ndim - 1)))
         losses = self._losses(Z.reshape(-1, Z.shape[2]), targets)
@@ -133,7 +135,8 @@ class SquaredError(_PredictionLoss):
     @property
     def constant_curvature(self):
         """c where C'' in z is c times a row's share of the weight, or None."""
-        return 2.0 if self.loss.constant_hessian else None
+        own = type(self) is SquaredError and self.loss.constant_hessian
+        return 2.0 if own else None
 
     def _error(self, z, y):
         return self.loss.predict(z) - y

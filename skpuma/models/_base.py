@@ -357,8 +357,17 @@ class BaseModel(ABC):
 
         L is an array (n, k, k), or what a loss's `hessian_operator` hands out.
         """
-        moved = hessian @ self.jvp(X, V)
-        return np.stack([self.vjp(X, moved[:, :, m]) for m in range(V.shape[1])], 1)
+        return self.there_and_back(
+            X, lambda forward, block: hessian[block] @ forward, V
+        )
+
+    def there_and_back(self, X, function, V):
+        """``sum_i J_i.T function(J_i V)`` (p, m) for V (p, m).
+
+        `function` takes ``J_i V`` of some rows (b, k, m), and the slice of these rows.
+        """
+        moved = function(self.jvp(X, V), slice(0, rows.count(X)))
+        return self.vjp_columns(X, moved)
 
     def tangent_gram(self, X, root, scale):
         """``A diag(scale) A.T`` where A stacks the rows ``B_i.T J_i``: (n r, n r)."""

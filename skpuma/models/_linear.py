@@ -197,17 +197,8 @@ class LinearModel(BaseModel):
                         total[k * d + i, k * d + j] = weight.sum()
         return total if isinstance(keep, slice) else total[np.ix_(keep, keep)]
 
-    def gram_product(self, X, hessian, V):
-        def curved(forward, block):
-            return hessian[block] @ forward
-
-        return self.there_and_back(X, curved, V)
-
     def there_and_back(self, X, function, V):
-        """``sum_i J_i.T function(J_i V)`` (p, m) for V (p, m), in one pass.
-
-        `function` takes some rows of ``J_i V`` (b, k, m), and the slice of these rows.
-        """
+        # In one pass over the rows.
         coef, intercept = self.split(V)
         k, d, m = coef.shape
 

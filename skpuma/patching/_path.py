@@ -98,6 +98,8 @@ class Path:
         self.at_optimum = self.model.convex and corrects
         self.corrects = self.at_optimum and settings.steps != 1
         self.converged = True
+        # Where the way of corrections begins: the optimum, once that is known.
+        self.origin = self.model.theta
         self._near, self._first = None, (None, None)
         self._begun = None
         self.start = self._begin()
@@ -582,7 +584,10 @@ class Path:
         """
         if not (state.tried and self._exact(move.solver, tried=False)):
             return state
-        settled = self._settle(move, state)
+        try:
+            settled = self._settle(move, state)
+        except SolverError:
+            return state
         same = self._stop_reason(settled) == self._stop_reason(state)
         return settled if same else state
 

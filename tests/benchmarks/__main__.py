@@ -22,6 +22,7 @@ BENCHMARKS = {
     "moons": "tests.benchmarks.experiments",
     "adult": "tests.benchmarks.experiments",
     "styles": "tests.benchmarks.styles",
+    "mnist_style": "tests.benchmarks.mnist_style",
     "patcher_cv": "tests.benchmarks.searches",
     "psi_speed": "tests.benchmarks.speed",
     "import_cost": "tests.benchmarks.speed",

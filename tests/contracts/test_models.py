@@ -770,3 +770,18 @@ def test_an_adapter_needs_the_abstract_methods_only():
     mean = np.exp(X @ model.theta)
     expected = (X.T * (weight * mean)) @ X + np.eye(3)
     np.testing.assert_allclose(hessian.dense(), expected / weight.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix])
+def test_one_pass_there_and_back_is_a_pass_each_way(container):
+    X = problems.rows(700, 4)
+    y = problems.TARGETS["multiclass"](X)
+    model = adapt(LogisticRegression().fit(X, y))
+    V = np.random.default_rng(0).standard_normal((model.n_parameters, 2))
+
+    def bent(forward, block):
+        return np.sin(forward) * problems.weights(len(X))[block, None, None]
+
+    found = model.there_and_back(container(X), bent, V)
+    expected = BaseModel.there_and_back(model, X, bent, V)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
