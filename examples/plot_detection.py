@@ -70,6 +70,6 @@ display.ax_.set(xlim=(0, 0.3), title="Breast cancer, one label in ten is wrong")
 # On this easy set all of them find most flips in the first tenth of the rows.
 # `PumaDebugger`, `SelfConfidence` and the plain loss rank nearly alike (average
 # precision 0.97 to 0.98 in this run), psi follows (0.94): it asks what a row does to
-# the loss, not whether its label is wrong. Neighbours and bags of trees come last (0.91);
-# neighbours are the best rival on other sets, so one set says little. All systems are
-# compared on eight of them by ``python -m tests.benchmarks detection``.
+# the loss, not whether its label is wrong. Neighbours and bags of trees come last
+# (0.91); neighbours are the best rival on other sets, so one set says little. All
+# systems are compared on eight of them by ``python -m tests.benchmarks detection``.
