@@ -11,8 +11,10 @@ from skpuma._meta import (
     OWN_METADATA,
     DelegatesPrediction,
     PumaMeta,
+    criterion_rows,
     n_rows,
 )
+from skpuma._patch_request import check_parameters, deltas_of
 from skpuma._patcher import PumaPatcher
 from skpuma._suspects import (
     HARMFUL,
@@ -24,10 +26,12 @@ from skpuma._suspects import (
     one_cell_per_row,
 )
 from skpuma._valuator import PumaValuator
+from skpuma.criteria import measures_of
 from skpuma.detection import VIEWS
 from skpuma.models import adapt
 from skpuma.reporting import issues_facts
 from skpuma.utils._validation import (
+    check_groups,
     check_number,
     check_weights,
     check_whole,
@@ -243,11 +247,8 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
             X, y, sample_weight, sensitive_features=sensitive_features, **measured
         )
         weight = check_weights(sample_weight, n_rows(y))
-        found = self._suspects(
-            estimator, (X, y, weight, sensitive_features), measured, rng
-        )
+        table = X, y, weight, sensitive_features
         model = adapt(estimator)
-        labels = model.targets(y) if model.loss.classification else None
         patcher = PumaPatcher(
             FrozenEstimator(estimator),
             self.criterion,
@@ -256,6 +257,9 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
             trust=WHOLE_PATH if model.convex else TRUST,
             random_state=self.random_state,
         )
+        _refuse_early(patcher, model, table, measured)
+        found = self._suspects(model, estimator, table, measured, rng)
+        labels = model.targets(y) if model.loss.classification else None
         patcher.patch(
             X,
             y,
@@ -281,9 +285,8 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         noise_rate = getattr(self, "noise_rate_", None)
         return issues_facts(self.issues_, noise_rate, self.report_)
 
-    def _suspects(self, estimator, table, measured, rng):
+    def _suspects(self, model, estimator, table, measured, rng):
         """Rows to list, by their labels where there is one label a row."""
-        model = adapt(estimator)
         # The patch says how far the model was from its optimum.
         settings = valuing.Settings(
             criterion=self.criterion, effect=self.effect, distance=False
@@ -350,6 +353,24 @@ class PumaDebugger(DelegatesPrediction, PumaMeta):
         if found.measured_on is not None:
             self.report_ = replace(patcher.report_, measured_on=found.measured_on)
         self.row_weight_ = patcher.row_weight_
+
+
+def _refuse_early(patcher, model, table, measured):
+    """Refuse what the patch would refuse, before the rows are looked at for long.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    parameters = patcher.get_params(deep=False)
+    check_parameters(parameters)
+    X, y, weight, sensitive = table
+    groups = check_groups(sensitive, len(weight))
+    rows_of_C = model.inputs(X), model.targets(y), weight, groups
+    if any(part is not None for part in measured.values()):
+        rows_of_C = criterion_rows(model, *measured.values())
+    measures = measures_of(parameters["criterion"], model, *rows_of_C)
+    deltas_of(parameters, model, measures, rows_of_C)
 
 
 def _check_names(names, parameter, known):

@@ -1,5 +1,8 @@
 """Bad input: a clear error that says what to do, and nothing changed."""
 
+import copy
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,9 +66,14 @@ def refuses(estimator, call, error, match):
     assert data.snapshot(estimator) == before
 
 
+@cache
+def fitted_once(cls):
+    return cls().fit(*data.blobs(60, d=3, seed=9))
+
+
 def fitted(cls):
     """An estimator that was fitted on other columns than those of `table`."""
-    return cls().fit(*data.blobs(60, d=3, seed=9))
+    return copy.deepcopy(fitted_once(cls))
 
 
 def refuses_fit(cls, X, y, error, match, estimator=None, parameters=None, **keywords):
