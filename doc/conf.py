@@ -3,8 +3,14 @@
 import os
 import re
 import sys
+import warnings
 import zlib
 from pathlib import Path
+
+# Threads of BLAS that wait for each other make small examples many times slower where
+# anything else runs; read when numpy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
@@ -66,13 +72,22 @@ intersphinx_timeout = 5
 
 # -- gallery: examples/plot_*.py are executed ------------------------------------------
 
+
+def _without_paths(message, category, *_, **__):
+    """A warning as a page shows it, wherever the pages were built."""
+    return f"{category.__name__}: {message}\n"
+
+
+warnings.formatwarning = _without_paths
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": re.escape(os.sep) + "plot_",
     "ignore_pattern": r"^(?!plot_)",
     "doc_module": ("skpuma",),
-    "reference_url": {"skpuma": None},
+    # What a cell prints and tables, but no repr of its last line.
+    "capture_repr": ("_repr_html_",),
     "backreferences_dir": "api/backreferences",
     "inspect_global_variables": False,
     "abort_on_example_error": True,
