@@ -24,8 +24,9 @@ SPARSE_GRAM_DENSITY = 0.15
 THREADED_WORK = 2e7
 # Columns from which a product is faster the other way round.
 WIDE = 256
-# Rows of a block that is read twice.
-TWICE_READ = 512
+# Rows of a block that is read twice, and multiplications up to which BLAS takes such a
+# block as it is, instead of a packed copy of it, if it has rows enough to be worth it.
+TWICE_READ, UNPACKED, FEWEST = 512, 1_000_000, 32
 
 
 def count(X):
@@ -129,10 +130,13 @@ def there_and_back(X, M, function):
         U = function(product(X, M), slice(0, n))
         return column_sums(X, U), U.sum(axis=0)
 
+    size = min(UNPACKED // max(d * M.shape[1], 1), TWICE_READ)
+    size = size if size >= FEWEST else TWICE_READ
+
     def part(rows):
         sums = totals = 0.0
-        for start in range(rows.start, rows.stop, TWICE_READ):
-            at = slice(start, min(start + TWICE_READ, rows.stop))
+        for start in range(rows.start, rows.stop, size):
+            at = slice(start, min(start + size, rows.stop))
             # Still in cache when it is read for the second time.
             block = X[at].astype(np.float64, copy=False)
             # BLAS reads long rows better as columns of the transpose.
