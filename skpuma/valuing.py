@@ -65,7 +65,12 @@ class Settings:
         """
         if solver.damping == 0 or not objective.model.convex:
             return solver
-        return factor(curvature_of(objective, self.curvature), self.solver, "auto")
+        return factor(
+            curvature_of(objective, self.curvature),
+            self.solver,
+            "auto",
+            most_work=self._most_work,
+        )
 
     def undamped(self, objective, near=None):
         """The true curvature of Newton steps and leverage, damped only if singular."""

@@ -770,3 +770,18 @@ def test_stationarity_does_not_depend_on_the_solver():
         found.append(valuator.fit(X, y, X_val=X, y_val=y).stationarity_)
     assert found[1] == pytest.approx(found[0], rel=1e-6)
     assert found[2] == pytest.approx(found[0], rel=0.5)
+
+
+def test_a_damped_valuator_of_many_classes_does_not_factor(monkeypatch):
+    """Where "auto" solves psi by products, leverage is not paid for either."""
+    monkeypatch.setattr("skpuma.valuing.MATRIX_WORK", 0.0)
+    X, y = data.blobs(90, k=3)
+    X_val, y_val = data.blobs(60, k=3, seed=1)
+    val = {"X_val": X_val, "y_val": y_val}
+    model = FrozenEstimator(LogisticRegression().fit(X, y))
+    valuator = PumaValuator(model, "log_loss", damping=1e-3).fit(X, y, **val)
+    with pytest.raises(SolverError, match="solver='cholesky'"):
+        valuator.leverage(X, y)
+    explicit = clone(valuator).set_params(solver="cholesky").fit(X, y, **val)
+    assert explicit.leverage(X, y).shape == (90,)
+    np.testing.assert_allclose(valuator.psi_, explicit.psi_, rtol=1e-3, atol=1e-4)
