@@ -79,6 +79,15 @@ def _without_paths(message, category, *_, **__):
 
 
 warnings.formatwarning = _without_paths
+FILTERS = list(warnings.filters)
+
+
+def _own_filters(*_):
+    """Filters of warnings that one example sets are not those of the next."""
+    warnings.filters[:] = FILTERS
+    # Also forgets which warnings have been shown.
+    warnings.simplefilter("default", append=True)
+
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -87,6 +96,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!plot_)",
     "doc_module": ("skpuma",),
     # What a cell prints and tables, but no repr of its last line.
+    "reset_modules": ("matplotlib", "seaborn", _own_filters),
     "capture_repr": ("_repr_html_",),
     "backreferences_dir": "api/backreferences",
     "inspect_global_variables": False,

@@ -138,7 +138,8 @@ PatchPathDisplay.from_patcher(patcher)
 # and men with a high one, and nobody else: where no label is wrong, as in the census,
 # a smaller gap is bought from true rows, and the log-loss pays for it up to its bound.
 # On rows that no step has seen the gaps fall as they did on the validation rows, and
-# the accuracy hardly moves. The gap is not closed, and this is one gap of several: two
+# the accuracy hardly moves. On the census the gap is not closed (among the generated
+# people, where labels are wrong, most of it goes), and this is one gap of several: two
 # groups can be treated alike on average and still not be alike among those who
 # qualify. Name further gaps as criteria, each with its own delta, to bound them too.
 

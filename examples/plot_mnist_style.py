@@ -61,8 +61,9 @@ print(f"{marked.sum()} of {len(y)} training rows are of the style")
 
 # %%
 # The style is erased, until the network gives its label a mean probability of 0.05 on
-# the marked rows. The log loss of every other style of 4 and of every other digit is a
-# criterion of its own, so that lambda can compensate each of them.
+# the marked rows, or until a delta ends the path. The log loss of every other style of
+# 4 and of every other digit is a criterion of its own, so that lambda can compensate
+# each of them: group 43 is style 3 of the fours, group 90 the nines.
 
 group = 10 * y.astype(int)
 group[y == 4] += styles.labels_
@@ -107,8 +108,9 @@ images = PatchedImagesDisplay.from_estimators(
 # Conclusion
 # ----------
 # The style is all but erased from the network, without a retraining, and its images are
-# taken for other digits. It is not free: the other fours share its strokes, and some of
-# them go with it, the more the further the style is erased. Compensation by class gives
-# part of that back, and delta says where to stop. ``python -m tests.benchmarks styles``
-# measures a milder patch over ten seeds, and ``mnist_style`` one on all 60,000 rows,
-# where a style that stands apart is erased and the other fours lose 0.02.
+# taken for other digits. It is not free: the other fours share its strokes, and on
+# 5,000 rows of MNIST they lose 0.17 of accuracy, the other digits 0.03, the more the
+# further the style is erased. Compensation gives part of that back, and delta says
+# where to stop: here one group of fours ended the path. ``python -m tests.benchmarks
+# styles`` measures a milder patch over ten seeds, and ``mnist_style`` one on all 60,000
+# rows, where a style that stands apart is erased and the other fours lose 0.02.

@@ -72,7 +72,7 @@ def expected_calibration_error(
     return float(np.abs(sums[:, 2] - sums[:, 1]).sum() / total)
 
 
-def reliability_curve(y_true, y_prob, *, n_bins=10, sample_weight=None, labels=None):
+def reliability_curve(y_true, y_prob, *, n_bins=15, sample_weight=None, labels=None):
     """Confidence and outcome in equal-width bins of the confidence.
 
     The bins of `expected_calibration_error`, which is the mean of ``|outcome -
@@ -81,7 +81,7 @@ def reliability_curve(y_true, y_prob, *, n_bins=10, sample_weight=None, labels=N
     Parameters
     ----------
     y_true, y_prob, sample_weight, labels : as in `expected_calibration_error`
-    n_bins : int, default 10
+    n_bins : int, default 15
 
     Returns
     -------

@@ -189,16 +189,17 @@ class IssueBoardDisplay:
                 self.images_[kind] = self._show(panel, title, rows, image_kwargs or {})
             else:
                 panel.set_title(title)
-                self.points_[kind] = self._scatter(panel, rows, scatter_kwargs or {})
+                style = scatter_kwargs or {}
+                self.points_[kind] = self._scatter(panel, kind, rows, style)
         return self
 
     # -- points ------------------------------------------------------------------------
 
-    def _scatter(self, panel, rows, kwargs):
+    def _scatter(self, panel, kind, rows, kwargs):
         points = np.asarray(self.points)
         panel.scatter(*points.T, s=8, color=REFERENCE, alpha=0.45, linewidths=0)
         out = {}
-        for name, (positions, style) in self._parts(rows).items():
+        for name, (positions, style) in self._parts(kind, rows).items():
             style = {"s": 32, "edgecolors": foreground(), "linewidths": 0.5, **style}
             out[name] = panel.scatter(
                 *points[positions].T, label=name, **{**style, **kwargs}
@@ -219,10 +220,10 @@ class IssueBoardDisplay:
             )
         return out
 
-    def _parts(self, rows):
+    def _parts(self, kind, rows):
         """Name to (positions, style) of the rows of a panel."""
         at = rows["position"].to_numpy()
-        if self.is_noisy is not None and (rows["kind"] == KINDS[0]).all() and len(at):
+        if self.is_noisy is not None and kind == KINDS[0]:
             noisy = np.asarray(self.is_noisy)
             missed = np.setdiff1d(np.flatnonzero(noisy), at)
             parts = (at[noisy[at]], at[~noisy[at]], missed)

@@ -81,10 +81,13 @@ def _write(ax, point, text, place, kwargs):
             "color": REFERENCE,
         },
     }
-    return ax.annotate(
+    label = ax.annotate(
         text,
         point,
         xytext=(across * distance, up * distance),
         textcoords="offset points",
         **{**style, **kwargs},
     )
+    # A long label must not squeeze the axes.
+    label.set_in_layout(False)
+    return label

@@ -59,7 +59,7 @@ class ReliabilityDisplay:
         X,
         y,
         *,
-        n_bins=10,
+        n_bins=15,
         sample_weight=None,
         ax=None,
         line_kwargs=None,
@@ -73,7 +73,7 @@ class ReliabilityDisplay:
         X : array-like (n, d)
             Rows that the models were not trained on.
         y : array-like (n,)
-        n_bins : int, default 10
+        n_bins : int, default 15
         sample_weight : array-like (n,), default None
         ax : matplotlib Axes, pair of them, or None
             One is divided; a pair is for the curves and the counts; None draws on new
@@ -119,7 +119,7 @@ class ReliabilityDisplay:
         y_true,
         y_prob,
         *,
-        n_bins=10,
+        n_bins=15,
         sample_weight=None,
         labels=None,
         ax=None,

@@ -122,8 +122,8 @@ class WeightsDisplay:
             ylim=(0.0, 1.08 * max(self.extra_, default=1.0)),
         )
         self.ax_.set_title(
-            f"{100 * self.share_:.3g} % of the rows up-weighted, {self.n_removed_} "
-            f"removed\ntotal weight now {self.total_weight_:.6g}",
+            f"{100 * self.share_:.3g} % of the rows re-weighted to compensate, "
+            f"{self.n_removed_} removed\ntotal weight now {self.total_weight_:.6g}",
             fontsize="medium",
             loc="left",
         )
@@ -131,7 +131,7 @@ class WeightsDisplay:
             self.ax_.text(
                 0.5,
                 0.5,
-                "no row was re-weighted",
+                "no row was re-weighted to compensate",
                 transform=self.ax_.transAxes,
                 ha="center",
             )

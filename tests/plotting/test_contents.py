@@ -109,7 +109,7 @@ def test_weights_are_those_of_the_patch():
 def test_weights_of_a_patch_without_any():
     display = WeightsDisplay(np.zeros(4), np.ones(4)).plot()
     assert display.share_ == 0.0
-    assert display.ax_.texts[0].get_text() == "no row was re-weighted"
+    assert display.ax_.texts[0].get_text() == "no row was re-weighted to compensate"
 
 
 # -- influence -------------------------------------------------------------------------
