@@ -95,8 +95,8 @@ sphinx_gallery_conf = {
     "filename_pattern": re.escape(os.sep) + "plot_",
     "ignore_pattern": r"^(?!plot_)",
     "doc_module": ("skpuma",),
-    # What a cell prints and tables, but no repr of its last line.
     "reset_modules": ("matplotlib", "seaborn", _own_filters),
+    # What a cell prints and tables, but no repr of its last line.
     "capture_repr": ("_repr_html_",),
     "backreferences_dir": "api/backreferences",
     "inspect_global_variables": False,

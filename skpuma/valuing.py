@@ -61,16 +61,12 @@ class Settings:
         """The factor of leverage and one-step effects: the asked curvature.
 
         Without damping for models that are linear in their parameters, unless it is
-        singular; networks keep theirs, which they cannot be factored without.
+        singular; networks keep theirs, which they cannot be factored without. Where
+        psi was solved by products there is none: a matrix costs more than psi did.
         """
-        if solver.damping == 0 or not objective.model.convex:
+        if solver.damping == 0 or solver.iterative or not objective.model.convex:
             return solver
-        return factor(
-            curvature_of(objective, self.curvature),
-            self.solver,
-            "auto",
-            most_work=self._most_work,
-        )
+        return factor(curvature_of(objective, self.curvature), self.solver, "auto")
 
     def undamped(self, objective, near=None):
         """The true curvature of Newton steps and leverage, damped only if singular."""

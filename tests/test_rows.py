@@ -178,3 +178,18 @@ def test_blocks_keep_to_the_working_memory():
     with config_context(working_memory=0.01):
         gram = rows.weighted_gram(X, np.arange(5000.0))
     np.testing.assert_allclose(gram, X.T @ (np.arange(5000.0)[:, None] * X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("d", [3, 300, 700])
+@pytest.mark.parametrize("columns", [1, 7, 60])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_are_read_twice(d, columns, dtype):
+    """Blocks of most rows, of those that BLAS need not pack, and of too few of them."""
+    rng = np.random.default_rng(d)
+    X = rng.standard_normal((1100, d)).astype(dtype)
+    M = rng.standard_normal((d, columns))
+    weight = rng.random((1100, 1))
+    found, totals = rows.there_and_back(X, M, lambda z, at: weight[at] * z)
+    U = weight * (X.astype(float) @ M)
+    np.testing.assert_allclose(found, X.astype(float).T @ U, rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(totals, U.sum(axis=0), rtol=1e-11, atol=1e-9)

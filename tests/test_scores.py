@@ -530,10 +530,11 @@ class RootMeanSquare(SquaredError):
 
 
 class SquaredLogLoss(LogLoss):
-    """No mean of costs of rows."""
+    """No mean of costs of rows, and not without groups."""
 
     def value(self, z, y, *, sample_weight=None, groups=None):
-        return super().value(z, y, sample_weight=sample_weight) ** 2
+        loss = super().value(z, y, sample_weight=sample_weight)
+        return loss**2 + np.mean(z[:, 0] * groups)
 
 
 MOVED = {
@@ -552,7 +553,9 @@ def test_a_criterion_at_many_parameters_is_that_at_each(name):
     estimator, task, criterion = MOVED[name]
     objective = fitted(clone(estimator), task)
     model = objective.model
-    rows_of_C = (objective.X, objective.y, problems.weights(len(objective.weight)))
+    n = len(objective.weight)
+    groups = np.arange(n) % 2
+    rows_of_C = (objective.X, objective.y, problems.weights(n), groups)
     (measure,) = measures_of(criterion, model, *rows_of_C)
     moves = np.random.default_rng(1).standard_normal((7, model.n_parameters))
     each = [measure.value(model.at(model.theta + move)) for move in moves]

@@ -772,14 +772,17 @@ def test_stationarity_does_not_depend_on_the_solver():
     assert found[2] == pytest.approx(found[0], rel=0.5)
 
 
-def test_a_damped_valuator_of_many_classes_does_not_factor(monkeypatch):
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_a_damped_valuator_of_many_classes_does_not_factor(monkeypatch, C):
     """Where "auto" solves psi by products, leverage is not paid for either."""
     monkeypatch.setattr("skpuma.valuing.MATRIX_WORK", 0.0)
     X, y = data.blobs(90, k=3)
     X_val, y_val = data.blobs(60, k=3, seed=1)
     val = {"X_val": X_val, "y_val": y_val}
-    model = FrozenEstimator(LogisticRegression().fit(X, y))
-    valuator = PumaValuator(model, "log_loss", damping=1e-3).fit(X, y, **val)
+    model = FrozenEstimator(LogisticRegression(C=C).fit(X, y))
+    valuator = PumaValuator(model, "log_loss", damping=1e-3, polish=False)
+    valuator.fit(X, y, **val)
+    assert valuator.curvature_info_["solver"] == "cg"
     with pytest.raises(SolverError, match="solver='cholesky'"):
         valuator.leverage(X, y)
     explicit = clone(valuator).set_params(solver="cholesky").fit(X, y, **val)

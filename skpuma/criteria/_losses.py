@@ -45,7 +45,8 @@ class TrainingLoss(RowMean, BaseCriterion):
     def value_at_each(self, Z, y, *, sample_weight=None, groups=None):
         """C (B,) at several sets of raw outputs (B, n, k) of the same rows."""
         if type(self).value is not TrainingLoss.value:
-            return np.array([self.value(z, y, sample_weight=sample_weight) for z in Z])
+            keywords = {"sample_weight": sample_weight, "groups": groups}
+            return np.array([self.value(z, y, **keywords) for z in Z])
         weight = weights_of(Z[0], sample_weight)
         targets = np.tile(y, (len(Z), *[1] * (y.ndim - 1)))
         losses = self._losses(Z.reshape(-1, Z.shape[2]), targets)

@@ -580,7 +580,8 @@ class Path:
     def _settled(self, move, state):
         """A point that was only tried, corrected to the last digit.
 
-        Unless that ends the path where the point did not, or the other way round.
+        Unless that ends the path where the point did not, or the other way round, or
+        cannot be solved: the point was measured, and is kept.
         """
         if not (state.tried and self._exact(move.solver, tried=False)):
             return state

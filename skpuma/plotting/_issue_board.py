@@ -222,7 +222,7 @@ class IssueBoardDisplay:
 
     def _parts(self, kind, rows):
         """Name to (positions, style) of the rows of a panel."""
-        at = rows["position"].to_numpy()
+        at = rows["position"].to_numpy(dtype=int)
         if self.is_noisy is not None and kind == KINDS[0]:
             noisy = np.asarray(self.is_noisy)
             missed = np.setdiff1d(np.flatnonzero(noisy), at)

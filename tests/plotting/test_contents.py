@@ -293,6 +293,19 @@ def test_direction_says_what_is_wrong():
         DirectionDisplay.from_surfaces(**MOVES, marked=[True, False])
 
 
+def test_a_long_label_does_not_squeeze_the_axes():
+    from matplotlib.figure import Figure
+
+    widths = []
+    for label in ("a", "a name of a row that is very long indeed"):
+        figure = Figure(figsize=(3.6, 3.0), layout="constrained")
+        ax = figure.subplots()
+        InfluenceDisplay([0.1, 0.7], [1.0, -1.0], [label, label]).plot(ax=ax, top=2)
+        figure.draw_without_rendering()
+        widths.append(ax.get_position().width)
+    assert widths[1] == pytest.approx(widths[0], rel=0.01)
+
+
 # -- issues ----------------------------------------------------------------------------
 
 
@@ -315,6 +328,16 @@ def test_issues_are_told_apart_by_the_truth():
         np.testing.assert_allclose(points, X[rows][:, [2, 0]])
     assert display.axes_[0].get_title() == f"mislabelled ({len(found)})"
     assert display.axes_[0].get_xlabel() == "2"
+
+
+def test_wrong_labels_are_missed_where_none_is_called_wrong():
+    issues = pd.DataFrame({"position": [], "kind": [], "given": []})
+    wrong = np.array([True, False, True])
+    points = np.arange(6.0).reshape(3, 2)
+    display = IssueBoardDisplay(issues, points, is_noisy=wrong).plot()
+    missed = display.points_["mislabelled"]["missed (2)"]
+    np.testing.assert_allclose(missed.get_offsets(), points[wrong])
+    assert display.points_["over-confident"] == {}
 
 
 def test_issues_by_the_label_that_was_given():
