@@ -4,6 +4,7 @@ import numpy as np
 
 from skpuma import tradeoffs
 from skpuma.plotting._labels import label_points
+from skpuma.plotting._room import Arrangement, fit, inches_of
 from skpuma.plotting._style import PALETTE, REFERENCE, axes_or_new, foreground, tidy
 
 # Quadrants by the signs of the two effects, and how their rows are drawn.
@@ -158,6 +159,7 @@ class ConflictDisplay:
             used &= np.asarray(self.weight) > 0
         self.ax_ = axes_or_new(ax, "ConflictDisplay")
         self.figure_ = self.ax_.figure
+        arrange = Arrangement(self.ax_, self.ax_)
         for line in (self.ax_.axhline, self.ax_.axvline):
             line(0.0, color=REFERENCE, linewidth=0.8, zorder=1)
         self.points_, self.quadrants_ = {}, {}
@@ -170,7 +172,7 @@ class ConflictDisplay:
                 self.points_[name] = self.ax_.scatter(
                     *effect[rows].T, **{**style, **(scatter_kwargs or {})}
                 )
-        self._label_axes(effect[used])
+        self._label_axes(effect[used], arrange)
         self.labels_ = self._label_conflicts(effect, used, top)
         return self
 
@@ -180,7 +182,7 @@ class ConflictDisplay:
         helped, hurt = self.names if signs[0] > 0 else self.names[::-1]
         return f"helps {helped},\nhurts {hurt}"
 
-    def _label_axes(self, effect):
+    def _label_axes(self, effect, arrange):
         self.ax_.set(
             xlabel=f"Removal effect on {self.names[0]}",
             ylabel=f"Removal effect on {self.names[1]}",
@@ -190,8 +192,9 @@ class ConflictDisplay:
         up = reach[1] / (1.0 - 2.0 * HEADROOM)
         self.ax_.set_ylim(-up, up)
         tidy(self.ax_)
+        arrange()
         for signs, (name, rows) in zip(STYLES, self.quadrants_.items(), strict=True):
-            self.ax_.text(
+            text = self.ax_.text(
                 0.5 + 0.48 * signs[0],
                 0.5 + 0.485 * signs[1],
                 f"{name} ({len(rows)})",
@@ -201,6 +204,7 @@ class ConflictDisplay:
                 fontsize="small",
                 color=foreground(),
             )
+            fit(text, 0.46 * inches_of(self.ax_)[0], lines=3)
 
     def _label_conflicts(self, effect, used, top):
         strength = np.full(len(effect), -1.0)

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from skpuma.metrics import detection_curve
+from skpuma.plotting._room import Arrangement, legend_inside
 from skpuma.plotting._style import REFERENCE, axes_or_new, named_styles, tidy
 
 
@@ -131,6 +132,7 @@ class DetectionCurveDisplay:
         styles = named_styles(self.found, curve_kwargs, "curve_kwargs")
         self.ax_ = axes_or_new(ax, "DetectionCurveDisplay")
         self.figure_ = self.ax_.figure
+        arrange = Arrangement(self.ax_, self.ax_)
         self.optimal_ = self.random_ = None
         if plot_references:
             self._plot_references()
@@ -139,8 +141,10 @@ class DetectionCurveDisplay:
             for name, found in self.found.items()
         }
         self._label_axes()
+        arrange()
         if legend:
             self._plot_legend()
+            arrange()
         return self
 
     def _plot_references(self):
@@ -158,14 +162,11 @@ class DetectionCurveDisplay:
             for name, f in ((name, np.asarray(one)) for name, one in self.found.items())
         }
         names = sorted(areas, key=areas.get, reverse=True)
-        handles = [self.lines_[name] for name in names]
-        handles = [self.optimal_, *handles, self.random_]
-        self.ax_.legend(
-            handles=[handle for handle in handles if handle is not None],
-            loc="lower right",
-            framealpha=0.9,
-            edgecolor="none",
-        )
+        entries = [(self.lines_[name], name, "") for name in names]
+        if self.optimal_ is not None:
+            entries.insert(0, (self.optimal_, "", "best possible"))
+            entries.append((self.random_, "", "random"))
+        legend_inside(self.ax_, entries, "lower right", "below")
 
     def _label_axes(self):
         from matplotlib.ticker import PercentFormatter

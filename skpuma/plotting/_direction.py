@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skpuma.plotting._room import Arrangement, place_inches, place_legend, shape_for
 from skpuma.plotting._style import PALETTE, foreground, panels_or_new, tidy
 
 # Room around the arrows, relative to the longest.
@@ -177,7 +178,9 @@ class DirectionDisplay:
             If matplotlib is not installed.
         """
         theta, moves, phi, marked = self._checked()
-        axes = panels_or_new(ax, (1, 3), "DirectionDisplay", (11.0, 4.4))
+        shape = shape_for(ax, 3)
+        axes = panels_or_new(ax, shape, "DirectionDisplay", (11.0, 4.4))
+        arrange = Arrangement(axes, ax)
         self.axes_ = axes.ravel()
         self.figure_ = self.axes_[0].figure
         self._plot_phi(theta, phi, marked)
@@ -188,7 +191,10 @@ class DirectionDisplay:
             self._plot_surfaces(panel, surfaces, contour_kwargs or {})
             self.arrows_[name] = _arrows(panel, theta, move[None], foreground(), 0.014)
             _frame(panel, theta, reach)
-        self._label_axes()
+        self._label_axes(axes)
+        arrange()
+        self._plot_legends()
+        arrange()
         return self
 
     def _checked(self):
@@ -198,6 +204,8 @@ class DirectionDisplay:
             "puma": np.asarray(self.puma, dtype=float),
         }
         phi = np.atleast_2d(np.asarray(self.phi, dtype=float))
+        if not phi.size:
+            raise ValueError("phi has no rows: pass those that are removed, (q, 2).")
         for name, one in {"theta": theta, **moves, "a row of phi": phi[0]}.items():
             if one.shape != (2,):
                 raise ValueError(
@@ -241,25 +249,28 @@ class DirectionDisplay:
             style = {"linewidths": 1.2, "zorder": 1, **style, **kwargs}
             self.contours_[name] = panel.contour(x, y, value, **style)
 
-    def _label_axes(self):
+    def _label_axes(self, axes):
+        for panel, title in zip(self.axes_, TITLES, strict=True):
+            panel.set_title(title)
+            # Labels of ticks need about half an inch.
+            panel.locator_params(
+                nbins=min(max(int(2 * min(place_inches(panel))), 1), 5)
+            )
+        for panel in axes[-1]:
+            panel.set_xlabel(self.names[0])
+        for panel in axes[:, 0]:
+            panel.set_ylabel(self.names[1])
+        for panel in self.axes_:
+            tidy(panel, grid=False)
+
+    def _plot_legends(self):
         from matplotlib.lines import Line2D
 
-        for panel, title in zip(self.axes_, TITLES, strict=True):
-            panel.set(xlabel=self.names[0], title=title)
-            panel.locator_params(nbins=5)
-            tidy(panel, grid=False)
-        self.axes_[0].set_ylabel(self.names[1])
         kinds = [(PALETTE[0], "marked row"), (foreground(), "another row")]
         losses = [(_readable(cmap)(0.6), label) for cmap, label in SURFACES.values()]
         for panel, entries in zip(self.axes_, (kinds, losses, losses), strict=True):
-            panel.legend(
-                handles=[Line2D([], [], color=c, label=label) for c, label in entries],
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.18),
-                ncols=2,
-                frameon=False,
-                fontsize="small",
-            )
+            lines = [(Line2D([], [], color=c), label, "") for c, label in entries]
+            place_legend(panel, lines, side="below")
 
 
 def _parameters(estimator):

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Points of a title, and inches of a character of it.
+TITLE, CHARACTER = 8, 0.075
+
 
 def as_images(images, n, name="images"):
     """Pictures (n, h, w) or (n, h, w, 3), from those or from rows of square ones.
@@ -33,6 +36,6 @@ def as_images(images, n, name="images"):
 def draw_image(ax, image, title, color, **kwargs):
     """A picture under its title, without axes."""
     drawn = ax.imshow(image, **{"cmap": "gray", **kwargs})
-    ax.set_title(title, fontsize=8, color=color, pad=3)
+    ax.set_title(title, fontsize=TITLE, color=color, pad=3)
     ax.set_axis_off()
     return drawn

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skpuma.plotting._labels import label_points
+from skpuma.plotting._room import Arrangement
 from skpuma.plotting._style import PALETTE, REFERENCE, axes_or_new, foreground, tidy
 
 # Above it the linear effect of a row is not reliable.
@@ -158,6 +159,7 @@ class InfluenceDisplay:
         self.top_ = np.asarray(top, dtype=int)
         self.ax_ = axes_or_new(ax, "InfluenceDisplay")
         self.figure_ = self.ax_.figure
+        arrange = Arrangement(self.ax_, self.ax_)
         self.ax_.axhline(0.0, color=REFERENCE, linewidth=0.8, zorder=1)
         style = {"s": 16, "alpha": 0.8, "color": PALETTE[4], "linewidths": 0}
         self.points_ = self.ax_.scatter(
@@ -170,6 +172,7 @@ class InfluenceDisplay:
             **{**style, "linewidths": 0.6, **(top_kwargs or {})},
         )
         self._label_axes(leverage)
+        arrange()
         texts = [str(self.index[at]) for at in self.top_]
         self.labels_ = label_points(
             self.ax_, leverage[self.top_], value[self.top_], texts

@@ -4,7 +4,16 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from skpuma.plotting._images import as_images, draw_image
+from skpuma.plotting._images import CHARACTER, as_images, draw_image
+from skpuma.plotting._room import (
+    FEWEST,
+    Arrangement,
+    fit,
+    place_inches,
+    place_legend,
+    shape_for,
+    told_apart,
+)
 from skpuma.plotting._style import (
     MARKERS,
     PALETTE,
@@ -16,13 +25,17 @@ from skpuma.plotting._style import (
 )
 
 KINDS = ("mislabelled", "over-confident", "under-confident")
+# What a debugger by psi alone finds.
+BY_PSI = ("harmful",)
 # Names and looks of the rows under "mislabelled", where the truth is known.
 VERDICTS = {
     "found": {"color": PALETTE[2], "marker": "o"},
     "accused": {"color": PALETTE[1], "marker": "X"},
     "missed": {"color": PALETTE[3], "marker": "^"},
 }
-PICTURES = (3, 3)
+# Rows and columns of pictures, and the least inches of one with its title, and of the
+# title of a panel.
+PICTURES, SMALLEST, HEAD = (3, 3), (0.75, 0.85), 0.4
 
 
 class IssueBoardDisplay:
@@ -42,10 +55,14 @@ class IssueBoardDisplay:
         Which labels are wrong, where that is known.
     names : (str, str), default ("", "")
         Of the two dimensions.
+    kinds : sequence of str, default None
+        Of the panels. None is those that a classifier can have, or the one of the
+        issues if that is "harmful".
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes (kinds,)
+        Side by side; on top of each other in the place of axes that are high.
     figure_ : matplotlib Figure
     kinds_ : list of str
         Of the panels.
@@ -74,13 +91,21 @@ class IssueBoardDisplay:
     """
 
     def __init__(
-        self, issues, points=None, *, images=None, is_noisy=None, names=("", "")
+        self,
+        issues,
+        points=None,
+        *,
+        images=None,
+        is_noisy=None,
+        names=("", ""),
+        kinds=None,
     ):
         self.issues = issues
         self.points = points
         self.images = images
         self.is_noisy = is_noisy
         self.names = names
+        self.kinds = kinds
 
     @classmethod
     def from_debugger(
@@ -107,8 +132,8 @@ class IssueBoardDisplay:
         columns : pair of str or int, default None
             Two columns of X to draw instead.
         images : array-like (n, h, w), (n, h, w, 3) or (n, h * h), default None
-            Pictures of the rows: the first nine issues of each kind are shown instead
-            of points.
+            Pictures of the rows: the first issues of each kind, up to nine, are shown
+            instead of points.
         is_noisy : array-like of bool (n,), default None
             Which labels are wrong. The rows under "mislabelled" are then told apart:
             found, accused (the label is right) and missed (wrong, and not found).
@@ -146,7 +171,12 @@ class IssueBoardDisplay:
         else:
             images = as_images(images, n)
         display = cls(
-            debugger.issues_, points, images=images, is_noisy=is_noisy, names=names
+            debugger.issues_,
+            points,
+            images=images,
+            is_noisy=is_noisy,
+            names=names,
+            kinds=KINDS if hasattr(debugger, "label_probability_") else BY_PSI,
         )
         return display.plot(
             ax=ax, scatter_kwargs=scatter_kwargs, image_kwargs=image_kwargs
@@ -171,27 +201,53 @@ class IssueBoardDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        found = self.issues["kind"].unique()
-        others = [kind for kind in found if kind not in KINDS]
-        # A debugger by psi alone knows no other kind than "harmful".
-        self.kinds_ = others if others else list(KINDS)
-        shape = (1, len(self.kinds_))
-        axes = panels_or_new(
-            ax, shape, "IssueBoardDisplay", (3.8 * shape[1] + 0.4, 4.2)
-        )
+        self.kinds_ = self._kinds()
+        shape = shape_for(ax, len(self.kinds_))
+        shared = dict.fromkeys(("sharex", "sharey"), self.images is None)
+        size = (3.8 * len(self.kinds_) + 0.4, 4.2)
+        axes = panels_or_new(ax, shape, "IssueBoardDisplay", size, **shared)
+        arrange = Arrangement(axes, ax)
         self.axes_ = axes.ravel()
         self.figure_ = self.axes_[0].figure
         self.points_, self.images_ = {}, {}
         for panel, kind in zip(self.axes_, self.kinds_, strict=True):
             rows = self.issues[self.issues["kind"] == kind]
             title = f"{kind} ({len(rows)})"
-            if self.images is not None:
-                self.images_[kind] = self._show(panel, title, rows, image_kwargs or {})
-            else:
+            if kind in BY_PSI and not len(rows):
+                title += "\nno row stands out"
+            if self.images is None:
                 panel.set_title(title)
                 style = scatter_kwargs or {}
                 self.points_[kind] = self._scatter(panel, kind, rows, style)
+            else:
+                self.images_[kind] = self._show(panel, title, rows, image_kwargs or {})
+        if self.images is None:
+            self._label_axes(axes)
+            arrange()
+            self._plot_legends()
+            arrange()
         return self
+
+    def _kinds(self):
+        if self.kinds is not None:
+            return list(self.kinds)
+        found = self.issues["kind"].unique()
+        return list(BY_PSI) if set(found) & set(BY_PSI) else list(KINDS)
+
+    def _label_axes(self, axes):
+        for panel in axes[-1]:
+            panel.set_xlabel(self.names[0])
+        for panel in axes[:, 0]:
+            panel.set_ylabel(self.names[1])
+        for panel in self.axes_:
+            tidy(panel)
+
+    def _plot_legends(self):
+        for panel, drawn in zip(self.axes_, self.points_.values(), strict=True):
+            if drawn:
+                entries = [(handle, name, "") for name, handle in drawn.items()]
+                style = {"handletextpad": 0.2, "columnspacing": 1.0}
+                place_legend(panel, entries, side="below", ncols=3, **style)
 
     # -- points ------------------------------------------------------------------------
 
@@ -203,20 +259,6 @@ class IssueBoardDisplay:
             style = {"s": 32, "edgecolors": foreground(), "linewidths": 0.5, **style}
             out[name] = panel.scatter(
                 *points[positions].T, label=name, **{**style, **kwargs}
-            )
-        panel.set(xlabel=self.names[0])
-        if panel is self.axes_[0]:
-            panel.set_ylabel(self.names[1])
-        tidy(panel)
-        if out:
-            panel.legend(
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.16),
-                ncols=3,
-                frameon=False,
-                fontsize="small",
-                handletextpad=0.2,
-                columnspacing=1.0,
             )
         return out
 
@@ -250,23 +292,37 @@ class IssueBoardDisplay:
 
     def _show(self, panel, title, rows, kwargs):
         panel.set_axis_off()
-        ratios = [0.2] + [1.0] * PICTURES[0]
-        inner = place_of(panel, "IssueBoardDisplay").subgridspec(
-            PICTURES[0] + 1, PICTURES[1], height_ratios=ratios
+        width, height = place_inches(panel)
+        ratios = [HEAD, max(height - HEAD, HEAD)]
+        place = place_of(panel, "IssueBoardDisplay").subgridspec(
+            2, 1, height_ratios=ratios, hspace=0.0
         )
-        head = self.figure_.add_subplot(inner[0, :])
+        head = self.figure_.add_subplot(place[0])
         head.set_axis_off()
-        head.text(0.5, 0.5, title, ha="center", va="center", fontsize="large")
-        places = [inner[1 + i, j] for i, j in np.ndindex(PICTURES)]
-        cells = [self.figure_.add_subplot(place) for place in places]
-        out = []
-        for cell, row in zip(cells, rows.itertuples(), strict=False):
-            title = f"given {row.given}, looks {row.predicted}"
-            image = self.images[row.position]
-            out.append(draw_image(cell, image, title, foreground(), **kwargs))
-        for cell in cells[len(out) :]:
+        fit(head.text(0.5, 0.5, title, ha="center", va="center", size="large"), width)
+        room = np.divide((ratios[1], width), SMALLEST)
+        shape = np.clip(room, 1, PICTURES).astype(int)
+        cells = place[1].subgridspec(*shape).subplots(squeeze=False)
+        short = self._short_labels(width / shape[1])
+        for cell in cells.ravel():
             cell.set_axis_off()
+        out = []
+        for cell, row in zip(cells.ravel(), rows.itertuples(), strict=False):
+            given, predicted = short[str(row.given)], short[str(row.predicted)]
+            text = f"given {given}, looks {predicted}"
+            if len(text) > width / shape[1] / (0.8 * CHARACTER):
+                text = f"given {given},\nlooks {predicted}"
+            image = self.images[row.position]
+            out.append(draw_image(cell, image, text, foreground(), **kwargs))
+        Arrangement(cells, place[1])()
         return out
+
+    def _short_labels(self, inches):
+        """Labels as they are written above a picture of this width."""
+        labels = self.issues[["given", "predicted"]].astype(str).to_numpy()
+        names = np.unique(labels).tolist()
+        most = max(int(inches / CHARACTER) - len("given ,"), FEWEST)
+        return dict(zip(names, told_apart(names, most), strict=True))
 
 
 def _in_two_dimensions(X, columns):

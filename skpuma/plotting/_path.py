@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skpuma.plotting._room import Arrangement, place_legend
 from skpuma.plotting._style import REFERENCE, axes_or_new, named_styles, tidy
 
 TARGET = " (target)"
@@ -16,7 +17,7 @@ class PatchPathDisplay:
     Parameters
     ----------
     s : array-like (k,)
-        Points of the path; at 1 the marked rows have no weight.
+        Points of the path; at 1 the weights are those that were asked for.
     change : dict of str to array-like (k,)
         Change of every criterion from the start of the path, in its units.
     delta : dict of str to float
@@ -29,6 +30,8 @@ class PatchPathDisplay:
         What the second axis is called.
     ending : str, default None
         What ended the path, in words.
+    at_one : str, default None
+        What holds at s = 1, in words; None is "the marked rows have no weight".
 
     Attributes
     ----------
@@ -36,8 +39,10 @@ class PatchPathDisplay:
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib line
         Criteria, by name.
+    coloured_ : list of str
+        Those in colour; the others are grey.
     bands_ : dict of str to matplotlib patch
-        Where a criterion keeps its delta, by name.
+        Where a criterion in colour keeps its delta, by name.
     forgetting_ax_, forgetting_line_ : matplotlib Axes and line
         The second axis; None without forgetting.
 
@@ -73,6 +78,7 @@ class PatchPathDisplay:
         forgetting=None,
         forgetting_name="forgetting",
         ending=None,
+        at_one=None,
     ):
         self.s = s
         self.change = change
@@ -81,10 +87,11 @@ class PatchPathDisplay:
         self.forgetting = forgetting
         self.forgetting_name = forgetting_name
         self.ending = ending
+        self.at_one = at_one
 
     @classmethod
     def from_patcher(
-        cls, patcher, *, ax=None, line_kwargs=None, forgetting_kwargs=None
+        cls, patcher, *, top=6, ax=None, line_kwargs=None, forgetting_kwargs=None
     ):
         """Draw the last patch of a `PumaPatcher`.
 
@@ -92,6 +99,10 @@ class PatchPathDisplay:
         ----------
         patcher : PumaPatcher
             After `patch`, or after a `fit` that patched.
+        top : int, default 6
+            So many criteria are drawn in colour, the others in grey: targets and those
+            of `line_kwargs`, then those that come nearest to their delta or, without
+            one, change most.
         ax : matplotlib Axes, default None
             None draws on new ones.
         line_kwargs : dict of str to dict, default None
@@ -119,6 +130,8 @@ class PatchPathDisplay:
             side=report.side,
             forgetting_name=report.forgetting_name,
             ending=report.ending,
+            at_one=_at_one(report),
+            top=top,
             ax=ax,
             line_kwargs=line_kwargs,
             forgetting_kwargs=forgetting_kwargs,
@@ -133,6 +146,8 @@ class PatchPathDisplay:
         side="worse",
         forgetting_name="forgetting",
         ending=None,
+        at_one=None,
+        top=6,
         ax=None,
         line_kwargs=None,
         forgetting_kwargs=None,
@@ -147,9 +162,9 @@ class PatchPathDisplay:
         delta : float or dict of str to float, default None
             One bound for all criteria (not for targets), or bounds by name.
         side : {"worse", "both"}, default "worse"
-        forgetting_name, ending : str, optional
+        forgetting_name, ending, at_one : str, optional
             As in the constructor.
-        ax, line_kwargs, forgetting_kwargs : as in `from_patcher`
+        top, ax, line_kwargs, forgetting_kwargs : as in `from_patcher`
 
         Returns
         -------
@@ -189,17 +204,19 @@ class PatchPathDisplay:
             forgetting=forgetting,
             forgetting_name=forgetting_name,
             ending=ending,
+            at_one=at_one,
         )
         return display.plot(
-            ax=ax, line_kwargs=line_kwargs, forgetting_kwargs=forgetting_kwargs
+            ax=ax, top=top, line_kwargs=line_kwargs, forgetting_kwargs=forgetting_kwargs
         )
 
-    def plot(self, ax=None, *, line_kwargs=None, forgetting_kwargs=None):
+    def plot(self, ax=None, *, top=6, line_kwargs=None, forgetting_kwargs=None):
         """Draw the path.
 
         Parameters
         ----------
         ax : matplotlib Axes, default None
+        top : int, default 6
         line_kwargs : dict of str to dict, default None
         forgetting_kwargs : dict, default None
 
@@ -210,19 +227,17 @@ class PatchPathDisplay:
         Raises
         ------
         ValueError
-            If `line_kwargs` names a criterion that is not there.
+            If `line_kwargs` names a criterion that is not there, or `top` is negative.
         ImportError
             If matplotlib is not installed.
         """
-        styles = named_styles(self.change, line_kwargs, "line_kwargs")
+        styles = self._styles(top, line_kwargs)
         self.ax_ = axes_or_new(ax, "PatchPathDisplay")
         self.figure_ = self.ax_.figure
+        arrange = Arrangement(self.ax_, self.ax_)
         self.lines_ = {
             name: self.ax_.plot(
-                self.s,
-                change,
-                label=self._label(name),
-                **{"marker": "o", "markersize": 4, "zorder": 3, **styles[name]},
+                self.s, change, label=self._label(name), **styles[name]
             )[0]
             for name, change in self.change.items()
         }
@@ -231,20 +246,51 @@ class PatchPathDisplay:
         self.forgetting_ax_ = self.forgetting_line_ = None
         if self.forgetting is not None:
             self._plot_forgetting(forgetting_kwargs or {})
+        arrange(self.forgetting_ax_)
         self._plot_legend()
+        arrange(self.forgetting_ax_)
         return self
+
+    def _styles(self, top, line_kwargs):
+        """Keywords of every line; colours are for those that matter most."""
+        if top < 0:
+            raise ValueError(f"top={top} is negative: how many criteria have a colour?")
+        line_kwargs = line_kwargs or {}
+        first = [n for n in self.change if n in line_kwargs or n.endswith(TARGET)]
+        largest = max(np.abs(one).max() for one in self.change.values()) or 1.0
+
+        def moved(name):
+            change, bound = np.asarray(self.change[name]), self._bound(name)
+            size = np.abs(change).max() if self.side == "both" else change.max()
+            return max(np.abs(change).max() / largest, _share(size, bound))
+
+        others = sorted(set(self.change) - set(first), key=moved, reverse=True)
+        chosen = {*first, *others[: max(top - len(first), 0)]}
+        self.coloured_ = [name for name in self.change if name in chosen]
+        styles = {
+            name: {"linewidth": 0.9, "color": REFERENCE, "alpha": 0.7, "zorder": 2}
+            for name in self.change
+        }
+        for name, style in named_styles(
+            self.coloured_, line_kwargs, "line_kwargs"
+        ).items():
+            styles[name] = {"marker": "o", "markersize": 4, "zorder": 3, **style}
+        return styles
 
     def _bound(self, name):
         return self.delta.get(name, np.inf)
 
     def _label(self, name):
+        return name + self._limit(name)
+
+    def _limit(self, name):
         bound = self._bound(name)
         sign = "±" if self.side == "both" else ""
-        return f"{name} (delta {sign}{bound:.3g})" if np.isfinite(bound) else name
+        return f" (delta {sign}{bound:.3g})" if np.isfinite(bound) else ""
 
     def _plot_bands(self):
         """Bands down to the bottom of the axes where only an increase is bounded."""
-        finite = [self._bound(n) for n in self.change if np.isfinite(self._bound(n))]
+        finite = [b for b in map(self._bound, self.coloured_) if np.isfinite(b)]
         shown = (
             [*finite, 0.0] if self.side == "worse" else [*finite, *np.negative(finite)]
         )
@@ -255,8 +301,8 @@ class PatchPathDisplay:
         self.bands_ = {}
         # Many bands on top of each other are no darker than one.
         alpha = 0.3 / (1 + len(finite))
-        for name, line in self.lines_.items():
-            bound = self._bound(name)
+        for name in self.coloured_:
+            line, bound = self.lines_[name], self._bound(name)
             if not np.isfinite(bound):
                 continue
             low = -bound if self.side == "both" else bottom
@@ -271,10 +317,8 @@ class PatchPathDisplay:
     def _label_axes(self):
         one = next(iter(self.change)) if len(self.change) == 1 else "the criteria"
         ending = "" if self.ending is None else f"\n{self.ending}"
-        self.ax_.set(
-            xlabel=f"s (1: the marked rows have no weight){ending}",
-            ylabel=f"Change of {one}",
-        )
+        at_one = self.at_one or "the marked rows have no weight"
+        self.ax_.set(xlabel=f"s (1: {at_one}){ending}", ylabel=f"Change of {one}")
         tidy(self.ax_)
 
     def _plot_forgetting(self, kwargs):
@@ -290,12 +334,29 @@ class PatchPathDisplay:
         self.forgetting_ax_.spines["top"].set_visible(False)
 
     def _plot_legend(self):
-        handles = [*self.lines_.values(), self.forgetting_line_]
-        self.ax_.legend(
-            handles=[handle for handle in handles if handle is not None],
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=2,
-            frameon=False,
-            borderaxespad=0.2,
-        )
+        entries = [
+            (self.lines_[name], name, self._limit(name)) for name in self.coloured_
+        ]
+        grey = [name for name in self.lines_ if name not in self.coloured_]
+        if grey:
+            others = f"{len(grey)} other{'s' * (len(grey) > 1)}"
+            entries.append((self.lines_[grey[0]], "", others))
+        if self.forgetting_line_ is not None:
+            entries.append((self.forgetting_line_, "", "forgetting (right)"))
+        place_legend(self.ax_, entries, side="above", fontsize="medium")
+
+
+def _at_one(report):
+    """What the weights are at s = 1."""
+    if not report.n_upweighted:
+        return "the marked rows have no weight"
+    if not report.n_removed:
+        return "the marked rows have all of their extra weight"
+    return "removed rows have no weight, up-weighted ones all of their extra weight"
+
+
+def _share(size, bound):
+    """Of its bound that a criterion has used up, at most 1."""
+    if not np.isfinite(bound) or size <= 0.0:
+        return 0.0
+    return min(size / bound, 1.0) if bound > 0.0 else 1.0

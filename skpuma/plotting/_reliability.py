@@ -3,6 +3,7 @@
 import numpy as np
 
 from skpuma.metrics import expected_calibration_error, reliability_curve
+from skpuma.plotting._room import Arrangement, legend_inside
 from skpuma.plotting._style import REFERENCE, named_styles, panels_or_new, tidy
 
 
@@ -119,6 +120,7 @@ class ReliabilityDisplay:
         y_true,
         y_prob,
         *,
+        name="model",
         n_bins=15,
         sample_weight=None,
         labels=None,
@@ -130,8 +132,11 @@ class ReliabilityDisplay:
         Parameters
         ----------
         y_true : array-like (n,)
-        y_prob : dict of str to array-like (n,) or (n, n_classes)
-            Of every model.
+        y_prob : dict of str to array-like (n,) or (n, n_classes), or one array-like
+            Of every model by its name, or of the only one.
+        name : str, default "model"
+            What the legend calls probabilities that come without a name. Not used for
+            a dict.
         n_bins, sample_weight, labels : as in `skpuma.metrics.reliability_curve`
         ax, line_kwargs : as in `from_estimators`
 
@@ -144,6 +149,8 @@ class ReliabilityDisplay:
         ValueError, ImportError
             As `from_estimators`.
         """
+        if not isinstance(y_prob, dict):
+            y_prob = {name: y_prob}
         if not y_prob:
             raise ValueError("There is no model to draw: pass a dict of name to one.")
         options = {
@@ -152,12 +159,12 @@ class ReliabilityDisplay:
             "labels": labels,
         }
         curves = {
-            name: reliability_curve(y_true, one, **options)
-            for name, one in y_prob.items()
+            key: reliability_curve(y_true, one, **options)
+            for key, one in y_prob.items()
         }
         error = {
-            name: expected_calibration_error(y_true, one, **options)
-            for name, one in y_prob.items()
+            key: expected_calibration_error(y_true, one, **options)
+            for key, one in y_prob.items()
         }
         first = np.asarray(next(iter(y_prob.values())))
         display = cls(curves, error, binary=first.ndim == 1 or first.shape[1] == 2)
@@ -186,6 +193,7 @@ class ReliabilityDisplay:
         axes = panels_or_new(
             ax, (2, 1), "ReliabilityDisplay", (5.2, 6.2), [3, 1], sharex=True
         )
+        arrange = Arrangement(axes, ax)
         self.axes_ = axes.ravel()
         self.ax_, self.count_ax_ = self.axes_
         self.figure_ = self.ax_.figure
@@ -196,7 +204,7 @@ class ReliabilityDisplay:
             (self.lines_[name],) = self.ax_.plot(
                 np.asarray(confidence)[used],
                 np.asarray(outcome)[used],
-                label=f"{name} (ECE {self.error[name]:.3f})",
+                label=name,
                 **{"marker": "o", "markersize": 5, **style},
             )
             shared = {k: style[k] for k in ("color", "linestyle") if k in style}
@@ -204,15 +212,24 @@ class ReliabilityDisplay:
                 weight, np.linspace(0, 1, len(weight) + 1), linewidth=1.5, **shared
             )
         self._label_axes()
+        arrange()
+        self._plot_legend()
+        arrange()
         return self
 
     def _label_axes(self):
         what = "P(positive class)" if self.binary else "Probability of the prediction"
         share = "Share of positives" if self.binary else "Share of right predictions"
         self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=share)
-        self.ax_.legend(loc="upper left", framealpha=0.9, edgecolor="none")
         self.count_ax_.set(xlabel=what, ylabel="Rows")
         self.ax_.tick_params(labelbottom=False)
         self.figure_.align_ylabels(self.axes_)
         for ax in self.axes_:
             tidy(ax)
+
+    def _plot_legend(self):
+        entries = [
+            (line, name, f" (ECE {self.error[name]:.3f})")
+            for name, line in self.lines_.items()
+        ]
+        legend_inside(self.ax_, entries, "upper left", "above")

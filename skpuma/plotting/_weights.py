@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skpuma.plotting._room import Arrangement, fit, inches_of
 from skpuma.plotting._style import PALETTE, axes_or_new, tidy
 
 # A smaller extra weight is the solver's rounding.
@@ -107,32 +108,37 @@ class WeightsDisplay:
         self.n_removed_ = int(np.count_nonzero(weight == 0))
         self.ax_ = axes_or_new(ax, "WeightsDisplay")
         self.figure_ = self.ax_.figure
+        arrange = Arrangement(self.ax_, self.ax_)
         style = {"fill": True, "color": PALETTE[0], "alpha": 0.85}
         self.steps_ = self.ax_.stairs(
             self.extra_, np.arange(len(self.extra_) + 1), **{**style, **kwargs}
         )
-        self._label_axes()
+        self._label_axes(arrange)
         return self
 
-    def _label_axes(self):
+    def _label_axes(self, arrange):
         self.ax_.set(
             xlabel="Up-weighted rows, the largest extra weight first",
             ylabel="Extra weight, relative to the row's own",
             xlim=(0, max(len(self.extra_), 1)),
             ylim=(0.0, 1.08 * max(self.extra_, default=1.0)),
         )
-        self.ax_.set_title(
+        arrange()
+        title = self.ax_.set_title(
             f"{100 * self.share_:.3g} % of the rows re-weighted to compensate, "
             f"{self.n_removed_} removed\ntotal weight now {self.total_weight_:.6g}",
             fontsize="medium",
             loc="left",
         )
+        fit(title, inches_of(self.ax_)[0], lines=3)
         if not len(self.extra_):
-            self.ax_.text(
+            text = self.ax_.text(
                 0.5,
                 0.5,
                 "no row was re-weighted to compensate",
                 transform=self.ax_.transAxes,
                 ha="center",
             )
+            fit(text, inches_of(self.ax_)[0])
         tidy(self.ax_)
+        arrange()

@@ -59,6 +59,25 @@ def test_path_is_the_history():
     assert box.y1 == 0.02 and box.y0 == display.ax_.get_ylim()[0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"remove": [0, 1]}, "(1: the marked rows have no weight)"),
+        ({"upweight": [2]}, "(1: the marked rows have all of their extra weight)"),
+        ({"remove": [0], "upweight": [2]}, "up-weighted ones all of their extra"),
+    ],
+)
+def test_path_says_what_the_weights_are_at_one(rows, says):
+    X, y = table()
+    one = (
+        PumaPatcher(delta=np.inf)
+        .fit(X, y)
+        .patch(X, y, **{name: np.array(at) for name, at in rows.items()})
+    )
+    label = PatchPathDisplay.from_patcher(one).ax_.get_xlabel()
+    assert says in label.replace("\n", " ")
+
+
 def test_path_of_a_kept_frame():
     history = pd.DataFrame({"s": [0.0, 0.5, 1.0], "loss": [2.0, 1.5, 2.5]})
     display = PatchPathDisplay.from_history(history, delta=0.5, side="both")
@@ -239,6 +258,17 @@ def test_reliability_of_weights_and_several_classes():
     np.testing.assert_allclose(display.lines_["a"].get_ydata(), outcome[used])
 
 
+def test_reliability_of_a_model_without_a_name():
+    y, p = [0, 1, 1, 1], np.array([0.4, 0.4, 0.9, 0.9])
+    display = ReliabilityDisplay.from_predictions(y, p, n_bins=2)
+    named = ReliabilityDisplay.from_predictions(y, {"mine": p}, n_bins=2)
+    np.testing.assert_array_equal(
+        display.lines_["model"].get_ydata(), named.lines_["mine"].get_ydata()
+    )
+    listed = ReliabilityDisplay.from_predictions(y, p.tolist(), name="it", n_bins=2)
+    assert list(listed.lines_) == ["it"]
+
+
 def test_reliability_says_what_is_wrong():
     X, y = blobs()
     with pytest.raises(TypeError, match="plain: no predict_proba"):
@@ -289,6 +319,9 @@ def test_direction_says_what_is_wrong():
         DirectionDisplay.from_surfaces(**{**MOVES, "theta": [1.0, 2.0, 3.0]})
     with pytest.raises(ValueError, match="Neither removal moves"):
         DirectionDisplay.from_surfaces(**{**MOVES, "naive": [0, 0], "puma": [0, 0]})
+    for phi in ([], np.empty((0, 2))):
+        with pytest.raises(ValueError, match="phi has no rows"):
+            DirectionDisplay.from_surfaces(**{**MOVES, "phi": phi})
     with pytest.raises(ValueError, match="marked is of 2 rows, phi of 3"):
         DirectionDisplay.from_surfaces(**MOVES, marked=[True, False])
 
@@ -416,6 +449,13 @@ def test_pictures_have_their_titles():
             drawn = display.images_[name][i]
             assert drawn.axes is panel
             np.testing.assert_array_equal(drawn.get_array(), images[i])
+
+
+def test_pictures_of_a_series_of_labels():
+    before, after, images, X, y = pictures()
+    labels = pd.Series(y, index=np.arange(len(y)) + 100)
+    display = PatchedImagesDisplay.from_estimators(before, after, images, X, labels)
+    assert display.axes_[0, 0].get_title().startswith(f"T {y[0]}  P ")
 
 
 def test_pictures_say_what_is_wrong():
