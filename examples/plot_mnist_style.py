@@ -5,8 +5,10 @@ Forgetting one way to write a 4
 Figure 7 of the PUMA post. The fours of a digit set are sorted into styles by k-means,
 and one style is erased from a network, while the other fours and the other digits stay.
 
-With ``SKPUMA_DATA`` naming a folder that holds the four MNIST files in ``mnist``, the
-example trains on 5,000 of its rows; without, it takes the 1797 digits of scikit-learn.
+The example trains on 5,000 rows of MNIST: from the folder with its four files that the
+environment variable ``SKPUMA_MNIST`` names, from the folder ``mnist`` in the one that
+``SKPUMA_DATA`` names, or from OpenML with ``SKPUMA_MNIST=openml``. Without any of these
+it takes the 1797 digits of scikit-learn.
 """
 
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits
+from sklearn.datasets import fetch_openml, load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
@@ -30,9 +32,21 @@ from skpuma.plotting import PatchedImagesDisplay, PatchPathDisplay
 warnings.simplefilter("ignore", StationarityWarning)
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-mnist = Path(os.environ.get("SKPUMA_DATA", "")) / "mnist"
-if mnist.is_dir():
-    X, y, X_test, y_test = load_mnist(mnist)
+
+def mnist():
+    """Training and test rows, or None where the environment names no place."""
+    place = os.environ.get("SKPUMA_MNIST", "")
+    if place == "openml":
+        X, y = fetch_openml("mnist_784", as_frame=False, return_X_y=True)
+        y = y.astype(int)
+        return X[:60_000], y[:60_000], X[60_000:], y[60_000:]
+    folder = Path(place) if place else Path(os.environ.get("SKPUMA_DATA", "")) / "mnist"
+    return load_mnist(folder) if place or folder.is_dir() else None
+
+
+rows = mnist()
+if rows is not None:
+    X, y, X_test, y_test = rows
     X, _, y, _ = train_test_split(X, y, train_size=5000, stratify=y, random_state=0)
     X, X_test, n_styles = X / 255, X_test / 255, 6
 else:
@@ -41,6 +55,7 @@ else:
         X / 16, y, test_size=0.4, stratify=y, random_state=0
     )
     n_styles = 4
+print(f"{len(X)} rows of {'digits' if rows is None else 'MNIST'} to train on")
 
 # %%
 # Styles are clusters of the training fours; a test four has the style of the nearest

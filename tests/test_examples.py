@@ -4,6 +4,7 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -62,3 +63,44 @@ def test_page_on_dask_explains_itself_without_dask(capsys, monkeypatch):
     assert capsys.readouterr().out == (
         "Dask is not installed, so that the following cells do nothing.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ({"SKPUMA_MNIST": "openml", "SKPUMA_DATA": "."}, "asked mnist_784"),
+        ({"SKPUMA_MNIST": "there", "SKPUMA_DATA": "."}, "read there"),
+        ({"SKPUMA_DATA": "."}, "read mnist"),
+        ({}, "1078 rows of digits"),
+    ],
+)
+def test_where_mnist_is_taken_from(place, says, capsys, monkeypatch, tmp_path):
+    y = np.arange(70_000) % 10
+    X = np.full((len(y), 4), 255.0)
+
+    def from_openml(name, *, as_frame, return_X_y):
+        print("asked", name)
+        assert not as_frame and return_X_y
+        return X, y.astype(str).astype(object)
+
+    def from_folder(path):
+        print("read", path)
+        return X[:60_000], y[:60_000], X[60_000:], y[60_000:]
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", from_openml)
+    monkeypatch.setattr("skpuma.datasets.load_mnist", from_folder, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("SKPUMA_MNIST", "SKPUMA_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    if "SKPUMA_DATA" in place:
+        (tmp_path / "mnist").mkdir()
+    source = (EXAMPLES / "plot_mnist_style.py").read_text(encoding="utf-8")
+    found = {}
+    exec(source.partition("# %%")[0], found)  # noqa: S102
+    assert says in capsys.readouterr().out
+    if place:
+        assert found["X"].shape == (5000, 4) and found["X_test"].shape == (10_000, 4)
+        assert found["X"].max() == 1.0
+        assert (found["y"] == 4).sum() == 500
