@@ -351,8 +351,8 @@ def _at_one(report):
     if not report.n_upweighted:
         return "the marked rows have no weight"
     if not report.n_removed:
-        return "the marked rows have all of their extra weight"
-    return "removed rows have no weight, up-weighted ones all of their extra weight"
+        return "all extra weight is given"
+    return "no weight is left, all extra weight is given"
 
 
 def _share(size, bound):

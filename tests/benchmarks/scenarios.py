@@ -153,9 +153,48 @@ def issue_kinds(seeds=10):
     hit, false, missed = np.mean(counts, axis=0)
     value = f"{hit:.0f}, {false:.0f}, {missed:.0f}"
     over, under = np.mean(kinds, axis=0)
+    by_heart = [_too_sure(seed) for seed in range(seeds)]
+    n_sure, of_network, in_truth, too_sure = np.mean(by_heart, axis=0)
     return [
         ("mislabelled rows: true, false, missed (means)", value, "-", None),
         ("  precision", f"{hit / (hit + false):.3f}", "-", None),
         ("  recall", f"{hit / (hit + missed):.3f}", "-", None),
         ("  over-, under-confident rows", f"{over:.0f}, {under:.0f}", "-", None),
+        ("learnt by heart: over-confident rows", f"{n_sure:.0f}", "-", None),
+        (
+            "  probability of their labels: network, truth",
+            f"{of_network:.2f}, {in_truth:.2f}",
+            "-",
+            None,
+        ),
+        ("  share of which it is too sure", f"{too_sure:.2f}", "-", None),
     ]
+
+
+def _too_sure(seed, noise=0.3):
+    """Over-confident rows of a network that has learnt overlapping moons by heart.
+
+    No label is wrong, and the true probabilities are known: the data of
+    ``examples/plot_calibration.py``.
+    """
+    X, y = make_moons(400, noise=noise, random_state=seed)
+    X_val, y_val = make_moons(1000, noise=noise, random_state=seed + 100)
+    net = MLPClassifier(
+        (32, 32), solver="lbfgs", alpha=0.01, max_iter=3000, random_state=seed
+    ).fit(X, y)
+    issues = (
+        PumaDebugger(
+            FrozenEstimator(net),
+            "log_loss",
+            views=("neighbors", "forest", "extra_trees"),
+            random_state=seed,
+        )
+        .fit(X, y, X_val=X_val, y_val=y_val)
+        .issues_
+    )
+    at = issues["position"][issues["kind"] == "over-confident"].to_numpy()
+    arcs, arc = make_moons(2000, noise=None)
+    near = np.exp(-((X[at, None] - arcs) ** 2).sum(axis=-1) / (2 * noise**2))
+    truth = (near * (arc == y[at, None])).sum(axis=1) / near.sum(axis=1)
+    told = net.predict_proba(X[at])[np.arange(len(at)), y[at]]
+    return len(at), told.mean(), truth.mean(), (told > truth).mean()

@@ -63,8 +63,11 @@ def test_path_is_the_history():
     ("rows", "says"),
     [
         ({"remove": [0, 1]}, "(1: the marked rows have no weight)"),
-        ({"upweight": [2]}, "(1: the marked rows have all of their extra weight)"),
-        ({"remove": [0], "upweight": [2]}, "up-weighted ones all of their extra"),
+        ({"upweight": [2]}, "(1: all extra weight is given)"),
+        (
+            {"remove": [0], "upweight": [2]},
+            "(1: no weight is left, all extra weight is given)",
+        ),
     ],
 )
 def test_path_says_what_the_weights_are_at_one(rows, says):
