@@ -32,6 +32,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "mathml",
     "short_names",
+    "wide_figures",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

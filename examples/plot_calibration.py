@@ -147,5 +147,5 @@ board = IssueBoardDisplay.from_debugger(looked, X_mixed)
 #
 # Rows that a network is too sure of are found where it has learnt them by heart: it
 # gives their labels a probability of 0.77 on average, where 0.45 is true. (Three labels
-# are called wrong there, although they were drawn as the others were: they lie where the
-# other class is far more probable.)
+# are called wrong there, although they were drawn as the others were: they lie where
+# the other class is far more probable.)
