@@ -61,6 +61,7 @@ SHARED = {
     "models/_refused.py",
     "plotting/_images.py",
     "plotting/_labels.py",
+    "plotting/_room.py",
     "plotting/_style.py",
     "reweighting/_problem.py",
     "solvers/_auto.py",

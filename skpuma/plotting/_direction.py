@@ -40,6 +40,7 @@ class DirectionDisplay:
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes (3,)
+        Side by side; on top of each other in the place of axes that are high.
     figure_ : matplotlib Figure
     phi_arrows_ : matplotlib quiver
     arrows_ : dict of str to matplotlib quiver

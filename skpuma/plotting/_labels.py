@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skpuma.plotting._style import REFERENCE
+from skpuma.plotting._style import REFERENCE, lay_out
 
 DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 DISTANCES = (6, 14, 24, 36, 50, 66)
@@ -24,7 +24,7 @@ def label_points(ax, x, y, texts, **kwargs):
     -------
     list of matplotlib annotations
     """
-    ax.figure.draw_without_rendering()
+    lay_out(ax.figure)
     taken = [_box(text) for text in ax.texts]
     points = ax.transData.transform(np.column_stack([x, y]))
     labels = []

@@ -3,7 +3,13 @@
 import numpy as np
 
 from skpuma.plotting._room import Arrangement, place_legend
-from skpuma.plotting._style import REFERENCE, axes_or_new, named_styles, tidy
+from skpuma.plotting._style import (
+    REFERENCE,
+    axes_or_new,
+    check_names,
+    named_styles,
+    tidy,
+)
 
 TARGET = " (target)"
 NOT_MEASURED = ("s", "forgetting", "n_reweighted")
@@ -256,6 +262,7 @@ class PatchPathDisplay:
         if top < 0:
             raise ValueError(f"top={top} is negative: how many criteria have a colour?")
         line_kwargs = line_kwargs or {}
+        check_names(self.change, line_kwargs, "line_kwargs")
         first = [n for n in self.change if n in line_kwargs or n.endswith(TARGET)]
         largest = max(np.abs(one).max() for one in self.change.values()) or 1.0
 

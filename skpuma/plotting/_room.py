@@ -6,6 +6,8 @@ from os.path import commonprefix
 
 import numpy as np
 
+from skpuma.plotting._style import lay_out
+
 ELLIPSIS = "…"
 # Sizes of a text that does not fit, relative to its own, and its fewest characters.
 SMALLER, FEWEST = (1.0, 0.85, 0.7), 5
@@ -29,6 +31,7 @@ def told_apart(names, most):
 
     Where their beginning is the same it goes, and else a number is added.
     """
+    names = [str(name) for name in names]
     short = [shortened(name, most) for name in names]
     if len(set(short)) == len(set(names)):
         return short
@@ -105,7 +108,7 @@ def place_legend(ax, entries, *, side, ncols=2, **kwargs):
     """
     from matplotlib.transforms import ScaledTranslation
 
-    ax.figure.draw_without_rendering()
+    lay_out(ax.figure)
     box, dpi = ax.get_window_extent(), ax.figure.dpi
     room = box.x1 - min(box.x0, ax.get_tightbbox(for_layout_only=True).x0)
     style = {
@@ -142,7 +145,7 @@ def place_legend(ax, entries, *, side, ncols=2, **kwargs):
 def _forms(entries, ncols, size):
     """Labels, and keywords of a legend: the more of the names is shown, the earlier."""
     _, names, rest = zip(*entries, strict=True)
-    longest = max(map(len, names))
+    longest = max(len(str(name)) for name in names)
     for lengths in LENGTHS:
         for fontsize, most in product((size, "x-small"), lengths):
             if most is not None and most >= longest:
@@ -165,9 +168,9 @@ def legend_inside(ax, entries, loc, side):
         The corner.
     side : {"above", "below"}
     """
-    ax.figure.draw_without_rendering()
+    lay_out(ax.figure)
     handles = [one[0] for one in entries]
-    labels = [name + more for _, name, more in entries]
+    labels = [f"{name}{more}" for _, name, more in entries]
     legend = ax.legend(handles, labels, loc=loc, framealpha=0.9, edgecolor="none")
     if _covers(ax, legend):
         legend.remove()
@@ -225,7 +228,7 @@ class Arrangement:
             self._settle(twin)
 
     def _draw_and_fit(self, twin):
-        self.figure.draw_without_rendering()
+        lay_out(self.figure)
         self._fit(twin, drawn=True)
 
     def _settle(self, twin):
@@ -273,7 +276,7 @@ def _place(place, figure):
 
 def _center(ax):
     box = ax.get_window_extent()
-    return (box.x0 + box.x1) / 2 / ax.figure.dpi
+    return ((box.x0 + box.x1) / 2 - ax.figure.bbox.x0) / ax.figure.dpi
 
 
 def _reach(centers, at, low, high):
@@ -294,7 +297,7 @@ def _settle_in(panels, spec, rect, twin):
     ]
     # Ticks change with the size of the panels.
     for _ in range(2):
-        figure.draw_without_rendering()
+        lay_out(figure)
         over = np.array([[_surroundings(one, twin) for one in row] for row in panels])
         widths = _shared(
             size[0] * rect.width, over[..., 0].max(0), over[..., 1].max(0), left, 0.0,

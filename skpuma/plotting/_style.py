@@ -18,6 +18,18 @@ def line_styles(n):
     return list(islice(cycle(styles), n))
 
 
+def check_names(names, kwargs, parameter):
+    """Refuse keywords of lines that are not there.
+
+    Raises
+    ------
+    ValueError
+    """
+    unknown = [name for name in kwargs if name not in names]
+    if unknown:
+        raise ValueError(f"{parameter} names {unknown}; the curves are {list(names)}.")
+
+
 def named_styles(names, kwargs, parameter):
     """Keywords of the lines of these names, with those that the user gave.
 
@@ -27,9 +39,7 @@ def named_styles(names, kwargs, parameter):
         If the user's keywords name a line that is not there.
     """
     kwargs = kwargs or {}
-    unknown = [name for name in kwargs if name not in names]
-    if unknown:
-        raise ValueError(f"{parameter} names {unknown}; the curves are {list(names)}.")
+    check_names(names, kwargs, parameter)
     return {
         name: {"linewidth": 1.8, **style, **kwargs.get(name, {})}
         for name, style in zip(names, line_styles(len(names)), strict=True)
@@ -41,6 +51,11 @@ def foreground():
     import matplotlib
 
     return matplotlib.rcParams["text.color"]
+
+
+def lay_out(figure):
+    """Bring everything where it will be drawn; a subfigure only with all the figure."""
+    figure.canvas.figure.draw_without_rendering()
 
 
 def tidy(ax, grid=True):

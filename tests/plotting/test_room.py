@@ -129,6 +129,19 @@ def test_axes_beside_others_stay_in_their_place(draw, pyplot):
             assert legend.x1 <= figure.bbox.width * limit
 
 
+@draws
+def test_subfigures(draw, pyplot):
+    whole = pyplot.figure(figsize=(10, 4))
+    figure = whole.subfigures(1, 2)[1]
+    display = draw(figure.subplots())
+    assert all(ax.figure is figure for ax in axes_of(display))
+    whole.canvas.draw()
+    for ax in axes_of(display):
+        box = ax.get_tightbbox()
+        assert figure.bbox.padded(1.0).x0 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1
+
+
 def test_axes_without_a_grid_and_an_array_of_axes(pyplot, monkeypatch):
     figure = pyplot.figure(figsize=(3, 4))
     loose = figure.add_axes((0.2, 0.3, 0.7, 0.6))
@@ -152,6 +165,16 @@ def test_shortened_names_are_told_apart():
     assert far[0] == far[2] != far[1] and all(len(one) <= 8 for one in far)
     mixed = told_apart([f"{c}{'-' * 20}{n}{'-' * 20}" for c in "xy" for n in "AB"], 9)
     assert len(set(mixed)) == 4
+
+
+def test_names_that_are_no_strings():
+    y, p = [0, 1, 1, 1], [0.4, 0.4, 0.9, 0.9]
+    for bins in (2, 4):
+        display = plotting.ReliabilityDisplay.from_predictions(
+            y, {0.1: p, 10: p[::-1]}, n_bins=bins
+        )
+        texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert [text.partition(" (ECE")[0] for text in texts] == ["0.1", "10"]
 
 
 # -- path of many criteria -------------------------------------------------------------
@@ -179,6 +202,8 @@ def test_path_colours_what_binds_or_moves_most():
     assert none.coloured_ == []
     with pytest.raises(ValueError, match="top=-1 is negative"):
         display.plot(top=-1)
+    with pytest.raises(ValueError, match=r"names \['no'\]; the curves are \['far'"):
+        display.plot(top=1, line_kwargs={"no": {}})
 
 
 def test_path_of_criteria_that_may_not_rise():
