@@ -24,6 +24,9 @@ SPARSE_GRAM_DENSITY = 0.15
 THREADED_WORK = 2e7
 # Columns from which a product is faster the other way round.
 WIDE = 256
+# Columns up to which, and weights from which, several Gram matrices are made at once,
+# and rows and products of a block of them.
+NARROW, SEVERAL, TRIANGLE_ROWS, TRIANGLE_PRODUCTS = 160, 10, 256, 1280
 # Rows of a block that is read twice, and multiplications up to which BLAS takes such a
 # block as it is, instead of a packed copy of it, if it has rows enough to be worth it.
 TWICE_READ, UNPACKED, FEWEST = 512, 1_000_000, 32
@@ -196,6 +199,59 @@ def weighted_moments(X, weight=None, sums=True):
             total += part
             total_sums += part_sums
     return constant * total, constant * total_sums if sums else None
+
+
+def weighted_moments_each(X, weights, sums=True):
+    """`weighted_moments` for every column of `weights` (n, q).
+
+    Returns
+    -------
+    grams : ndarray (q, d, d)
+    sums : ndarray (q, d), or None if not asked for
+    """
+    (n, d), q = X.shape, weights.shape[1]
+    if not is_dense(X) or q < SEVERAL or d > NARROW:
+        grams, columns = np.empty((q, d, d)), np.empty((q, d)) if sums else None
+        for j, weight in enumerate(np.ascontiguousarray(weights.T)):
+            grams[j], one = weighted_moments(X, weight, sums)
+            if sums:
+                columns[j] = one
+        return grams, columns
+    with _threads(q * n * d * d) as run:
+        packed = sum(run(lambda rows: _triangles(X, weights, rows), n))
+    upper = np.triu_indices(d)
+    grams = np.empty((q, d, d))
+    grams[:, upper[0], upper[1]] = packed
+    grams[:, upper[1], upper[0]] = packed
+    return grams, column_sums(X, weights).T if sums else None
+
+
+def _triangles(X, weights, rows):
+    """Upper triangles (q, d (d + 1) / 2) of Gram matrices of a slice of rows.
+
+    The products of two columns, ``x_ia x_ib``, are made once for all weights, block by
+    block in cache, and one half of them only; one product of matrices sums them.
+    """
+    d = X.shape[1]
+    starts = np.append(0, np.cumsum(np.arange(d, 0, -1)))
+    buffer = np.empty((TRIANGLE_PRODUCTS + d) * TRIANGLE_ROWS)
+    total = np.zeros((weights.shape[1], starts[-1]))
+    for first in range(rows.start, rows.stop, TRIANGLE_ROWS):
+        at = slice(first, min(first + TRIANGLE_ROWS, rows.stop))
+        columns = np.ascontiguousarray(X[at].T, dtype=np.float64)
+        weight = np.ascontiguousarray(weights[at].T)
+        n, a = columns.shape[1], 0
+        while a < d:
+            begin = a
+            while a < d and starts[a + 1] - starts[begin] <= TRIANGLE_PRODUCTS + d:
+                a += 1
+            part = slice(starts[begin], starts[a])
+            products = buffer[: (part.stop - part.start) * n].reshape(-1, n)
+            for c in range(begin, a):
+                place = slice(starts[c] - part.start, starts[c + 1] - part.start)
+                np.multiply(columns[c], columns[c:], out=products[place])
+            total[:, part] += weight @ products.T
+    return total
 
 
 def _moments(X, weight, rows, sums):

@@ -14,7 +14,7 @@ import numpy as np
 
 from skpuma import rows
 from skpuma.curvature import curvature_of
-from skpuma.solvers import factor
+from skpuma.solvers import Secants, factor
 from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
@@ -145,18 +145,20 @@ def polish(
     value = objective.value()
     if solver is not None and solver.damping > 0:
         solver = None
-    start = last = before = None
-    fresh = keep == 0.0
+    start = last = before = moved = seen = None
+    secants, fresh = Secants(), keep == 0.0
     for _ in range(max_steps):
         theta, gradient = objective.model.theta, objective.gradient()
         size = np.linalg.norm(gradient)
+        if keep > 0.0 and moved is not None:
+            secants.add(moved, gradient - seen)
         if solver is None or (before is not None and size > keep * before):
-            solver, fresh = make_solver(objective, last), True
+            solver, fresh, secants = make_solver(objective, last), True, Secants()
         before = size
         # A step need not be solved better than Newton converges.
         start = start or size
         forcing = min(LOOSE, np.sqrt(size / max(start, 1e-300)))
-        step = solver.loosened(forcing).solve(gradient).value
+        step = secants.step(solver.loosened(forcing), gradient)
         decrement = float(gradient @ step)
         if not decrement > tolerance * max(abs(value), 1e-12):
             # The last step is below what J can resolve, and still worth taking.
@@ -174,6 +176,7 @@ def polish(
         if accepted is None:
             return objective, None, decrement <= STALLED * max(abs(value), 1e-12)
         objective, value, last, fresh = accepted, trial_value, solver.handed_on(), False
+        moved, seen = -length * step, gradient
         if keep == 0.0:
             solver = None
     return objective, None, False

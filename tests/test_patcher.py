@@ -724,10 +724,10 @@ def test_a_vanishing_class_of_several_warns():
     patcher = PumaPatcher(TIGHT, **PLAIN).fit(X, y)
     with pytest.warns(PatchWarning) as record:
         patcher.patch(X, y, remove=y == 2)
-    assert [one.filename for one in record] == [__file__] * 2
+    assert {one.filename for one in record} == {__file__}
     assert "Classes [2] vanish" in str(record[0].message)
     # The intercept of a class without rows has no finite optimum.
-    assert "not finite" in str(record[1].message)
+    assert "not finite" in str(record[-1].message)
     assert patcher.classes_.tolist() == [0, 1, 2]
     assert patcher.predict_proba(X)[y < 2, 2].max() < 0.1
 

@@ -63,6 +63,21 @@ def test_weighted_gram(container, kind):
     np.testing.assert_allclose(rows.weighted_gram(held, weight), gram, rtol=1e-15)
 
 
+@pytest.mark.parametrize("q", [2, 12], ids=["few", "several"])
+@pytest.mark.parametrize("d", [1, 4, 70])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_weighted_grams_of_many_weights(container, d, q):
+    held, X = held_and_dense(container, n=600, d=d)
+    weights = np.random.default_rng(0).uniform(-1.0, 1.0, (len(X), q))
+    grams, sums = rows.weighted_moments_each(held, weights)
+    naive = np.einsum("na,nq,nb->qab", X, weights, X)
+    np.testing.assert_allclose(grams, naive, rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(sums, weights.T @ X, rtol=1e-10, atol=1e-9)
+    again, none = rows.weighted_moments_each(held, weights, sums=False)
+    np.testing.assert_array_equal(again, grams)
+    assert none is None
+
+
 @pytest.mark.parametrize("columns", [(), (3,)], ids=["vector", "matrix"])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_products_and_sums(container, columns):

@@ -15,6 +15,9 @@ from skpuma import kernels, rows
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
 
+# Share of the largest entry below which a sum of entries is rounding.
+CLOSED = 1e-13
+
 
 class LinearModel(BaseModel):
     """Shared calculus; the subclasses say which objective was minimised.
@@ -169,32 +172,35 @@ class LinearModel(BaseModel):
         return self.hessian_gram(X, root @ root.transpose(0, 2, 1))
 
     def hessian_gram(self, X, hessian):
-        """``sum_i J_i.T L_i J_i`` (p, p), one weighted syrk or gemm per output pair."""
+        """``sum_i J_i.T L_i J_i`` (p, p), of one weighted Gram matrix per output pair.
+
+        Where the rows of every L_i sum to zero (a softmax), those of an output with
+        itself are minus the sum of the others.
+        """
         X, keep = self._used_columns(X)
         k, d = self.n_outputs, X.shape[1]
+        closed = k > 2 and _sums_to_zero(hessian)
+        a, b = np.triu_indices(k, 1 if closed else 0)
+        weight = hessian[:, a, b]
+        used = weight.any(axis=0)
+        weight = weight if used.all() else weight[:, used]
+        grams, sums = rows.weighted_moments_each(X, weight, self.fit_intercept)
+        totals = weight.sum(axis=0)
+        # Rows and columns of an output: its coefficients; then those of intercepts.
         total = np.zeros((k * d + k, k * d + k))
-        blank = np.zeros(k, dtype=bool)
-        if self.free_coef is not None:
-            blank = ~self.free_coef.any(axis=1)
-        for a in range(k):
-            for b in range(a, k):
-                weight = np.ascontiguousarray(hessian[:, a, b])
-                if not weight.any():
-                    continue
-                column = None
-                if not (blank[a] or blank[b]):
-                    block, column = rows.weighted_moments(
-                        X, weight, sums=self.fit_intercept
-                    )
-                    total[a * d : (a + 1) * d, b * d : (b + 1) * d] = block
-                    total[b * d : (b + 1) * d, a * d : (a + 1) * d] = block.T
+        for q, (i, j) in enumerate(zip(a[used], b[used], strict=True)):
+            places = [(i, j, 1.0)]
+            if i != j:
+                places += [(j, i, 1.0)]
+            if closed:
+                places += [(i, i, -1.0), (j, j, -1.0)]
+            for row, column, sign in places:
+                at, to = slice(row * d, row * d + d), slice(column * d, column * d + d)
+                total[at, to] += sign * grams[q]
                 if self.fit_intercept:
-                    if column is None:
-                        column = rows.column_sums(X, weight)
-                    for i, j in ((a, b), (b, a)):
-                        total[i * d : (i + 1) * d, k * d + j] = column
-                        total[k * d + j, i * d : (i + 1) * d] = column
-                        total[k * d + i, k * d + j] = weight.sum()
+                    total[at, k * d + column] += sign * sums[q]
+                    total[k * d + column, at] += sign * sums[q]
+                    total[k * d + row, k * d + column] += sign * totals[q]
         return total if isinstance(keep, slice) else total[np.ix_(keep, keep)]
 
     def there_and_back(self, X, function, V):
@@ -235,6 +241,12 @@ class LinearModel(BaseModel):
         strength = np.broadcast_to(strength, self.n_outputs)
         coef = np.repeat(strength[:, None], self.n_features, axis=1)
         return self.join(coef, np.full(self.n_outputs, float(intercept)))
+
+
+def _sums_to_zero(hessian):
+    """Whether the rows of all these matrices (n, k, k) do, up to rounding."""
+    largest = np.abs(hessian).max(initial=0.0)
+    return bool(np.abs(hessian.sum(axis=2)).max(initial=0.0) <= CLOSED * largest)
 
 
 def class_weights_of(setting, classes, y, sample_weight=None):

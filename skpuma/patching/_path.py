@@ -1,6 +1,6 @@
 """Walking the path: directions, steps, corrections, and where it ends."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from skpuma._dask_rows import known
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import Beginning, PatchResult, State
-from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, factor
+from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, Secants, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
@@ -60,12 +60,15 @@ class Move:
     solver : BaseSolver
         A curvature for corrections: that of the direction, until one of a later point
         takes its place.
+    secants : Secants
+        What corrections in this curvature have shown of it.
     """
 
     state: State
     direction: np.ndarray
     lam: np.ndarray
     solver: object
+    secants: Secants = field(default_factory=Secants)
 
 
 class Path:
@@ -328,7 +331,7 @@ class Path:
         size = LAST_STEP[move.solver.iterative] * max(np.linalg.norm(theta), 1e-8)
         enough = 0.0 if self._exact(move.solver, tried) else ENOUGH
         for _ in range(60):
-            step = move.solver.loosened(FORCING).solve(gradient).value
+            step = move.secants.step(move.solver.loosened(FORCING), gradient)
             length = np.linalg.norm(step)
             way = np.linalg.norm(objective.model.theta - self.origin)
             trial = objective.at(objective.model.theta - step)
@@ -341,6 +344,7 @@ class Path:
             # In a curvature from elsewhere a step may be short before its time.
             if length <= enough * way and ratio < CONTRACTION:
                 return trial.model.theta
+            move.secants.add(-step, trial_gradient - gradient)
             if ratio < 1.0:
                 objective, gradient, fresh = trial, trial_gradient, False
                 if ratio < self._keeping(move.solver):
@@ -349,6 +353,7 @@ class Path:
                 return self._globalised(objective)
             near, move.solver = move.solver.handed_on(), None
             move.solver, fresh = self._undamped(objective, near), True
+            move.secants = Secants()
         return self._globalised(objective)
 
     def _exact(self, solver, tried):

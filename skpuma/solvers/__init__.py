@@ -7,6 +7,7 @@ from skpuma.solvers._auto import (
     factor,
 )
 from skpuma.solvers._base import BaseSolver, Solution
+from skpuma.solvers._secants import Secants
 from skpuma.utils._registry import load
 
 SOLVERS = {
@@ -27,6 +28,7 @@ __all__ = [
     "Cholesky",
     "Eigh",
     "LiSSA",
+    "Secants",
     "Solution",
     "Woodbury",
     "factor",

@@ -857,3 +857,48 @@ def test_a_refusal_states_the_tolerance_that_was_asked_for():
         inner = "above the tolerance 0.001 of an inner solve .*is 2e-07"
         with pytest.raises(SolverError, match=inner):
             solver.loosened(1e-3).solve(b)
+
+
+def test_secants_learn_what_a_factor_from_elsewhere_lacks():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 12))
+    elsewhere = A.T @ A
+    bends = rng.standard_normal((12, 3))
+    matrix = elsewhere + 20.0 * bends @ bends.T
+    goal = rng.standard_normal(12)
+
+    class Elsewhere:
+        def solve(self, b):
+            return solvers.Solution(np.linalg.solve(elsewhere, b), None, 0)
+
+    def left_after(n_steps, secants):
+        x = np.zeros(12)
+        gradient = matrix @ (x - goal)
+        for _ in range(n_steps):
+            step = secants.step(Elsewhere(), gradient)
+            # The best length along it, as a line search finds it.
+            length = (step @ gradient) / (step @ matrix @ step)
+            x = x - length * step
+            before, gradient = gradient, matrix @ (x - goal)
+            secants.add(-length * step, gradient - before)
+        return np.linalg.norm(gradient) / np.linalg.norm(matrix @ goal)
+
+    class Forgetful(solvers.Secants):
+        def add(self, moved, bent):
+            """Steps in the factor alone."""
+
+    # Of a quadratic: conjugate gradients, which end after the three bends and one.
+    assert left_after(4, solvers.Secants()) < 1e-10
+    assert left_after(4, Forgetful()) > 1e-2
+
+
+def test_secants_do_not_remember_what_is_no_positive_curvature():
+    secants = solvers.Secants()
+    secants.add(np.ones(3), -np.ones(3))
+
+    class Same:
+        def solve(self, b):
+            return solvers.Solution(b, None, 0)
+
+    gradient = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(secants.step(Same(), gradient), gradient)
