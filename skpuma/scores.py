@@ -114,6 +114,7 @@ def polish(
     max_steps=MAX_POLISH,
     tolerance=1e-13,
     keep=0.0,
+    mended=False,
 ):
     """Damped Newton steps to the optimum of a convex objective.
 
@@ -130,6 +131,9 @@ def polish(
     keep : float
         A factor is used again where its last step left less than this share of the
         gradient; `solver` is then one of a point nearby. 0 is Newton's method.
+    mended : bool
+        Whether secants make up for a factor from elsewhere, which is then kept longer.
+        Not where the caller needs the factor itself.
 
     Returns
     -------
@@ -150,7 +154,7 @@ def polish(
     for _ in range(max_steps):
         theta, gradient = objective.model.theta, objective.gradient()
         size = np.linalg.norm(gradient)
-        if keep > 0.0 and moved is not None:
+        if mended and moved is not None:
             secants.add(moved, gradient - seen)
         if solver is None or (before is not None and size > keep * before):
             solver, fresh, secants = make_solver(objective, last), True, Secants()

@@ -68,6 +68,7 @@ SHARED = {
     "solvers/_base.py",
     "solvers/_kronecker.py",
     "solvers/_preconditioner.py",
+    "solvers/_secants.py",
     "unlearning/_aggregation.py",
     "unlearning/_base.py",
     "unlearning/_batches.py",

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, logit
+
+from skpuma.utils._softmax import row_sum, softmax
 
 # Rows whose worth of evidence every rate is drawn with towards this rate.
 PRIOR_ROWS, PRIOR_RATE = 1.0, 0.02
@@ -55,7 +57,7 @@ class Rates:
 
     def expected(self, unseen):
         """Probability of every true class (n, K) without the given label."""
-        return softmax(self.power * np.log(unseen) + self.shift, axis=1)
+        return softmax(self.power * np.log(unseen) + self.shift)
 
     def transition(self, source):
         """T (K, K) of one source."""
@@ -81,7 +83,7 @@ def uniform_flips(rate):
 def posterior(expected, code, T):
     """``P(true k | x, given j)`` (n, K) by Bayes' rule."""
     joint = expected * T[:, code].T
-    return joint / joint.sum(axis=1, keepdims=True)
+    return joint / row_sum(joint)[:, None]
 
 
 def fitted_rates(unseen, code, source, weight):
@@ -163,11 +165,11 @@ def negative_likelihood(t, log_unseen, code, source, weight, row, spread):
     n, K = log_unseen.shape
     power, shift, rate = _unpacked(t, K)
     given = np.arange(n), code
-    S = softmax(power * log_unseen + shift, axis=1)
+    S = softmax(power * log_unseen + shift)
     T = rate[source] * spread[:, code].T
     T[given] = 1.0 - rate[source, code]
     joint = S * T
-    P = joint.sum(axis=1)
+    P = row_sum(joint)
     r = joint / P[:, None]
     pull = (r - S) * weight[:, None]
     right, total = np.zeros_like(rate), np.zeros_like(rate)

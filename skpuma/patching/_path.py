@@ -415,6 +415,7 @@ class Path:
             held.pop(),
             tolerance=START_DECREMENT[iterative],
             keep=keep,
+            mended=keep > 0.0,
         )
         if newton and near is not None and near.damping == 0.0:
             self._first = polished.model.theta, near

@@ -103,7 +103,8 @@ class BaseSolver(ABC):
     def loosened(self, tolerance):
         """The same factor for solves that may stop at a larger relative residual.
 
-        Itself, where it is direct or its tolerance is larger already.
+        Itself, where it is direct and has nothing to leave out, or where its tolerance
+        is larger already.
         """
         if not self.iterative or tolerance <= self.tolerance:
             return self

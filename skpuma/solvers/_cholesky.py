@@ -1,5 +1,6 @@
 """Cholesky: positive definite matrices, direct."""
 
+import copy
 from contextlib import nullcontext
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from skpuma.solvers._base import BaseSolver, explicit_matrix, singular_error
 
 # Of the equilibrated matrix, in the 1-norm: what rounding in a solve depends on.
 CONDITION_LIMIT = 1e13
+# Residual up to which a solve is refined: rounding alone leaves less than that.
+REFINED = 1e-2
 # Parameters up to which threads of BLAS cost more than they give.
 SMALL = 500
 # Parameters above which Lanczos steps are cheaper than all eigenvalues.
@@ -30,6 +33,7 @@ class Cholesky(BaseSolver):
     """
 
     name = "cholesky"
+    _refines = True
 
     def __init__(self, curvature):
         super().__init__(curvature)
@@ -57,15 +61,26 @@ class Cholesky(BaseSolver):
             raise singular_error(1.0 / estimate, 1.0)
 
     def _raw_solve(self, B):
-        scaled = linalg.cho_solve(self._factor, B * self._scale[:, None])
+        scaled = linalg.cho_solve(
+            self._factor, B * self._scale[:, None], overwrite_b=True, check_finite=False
+        )
         return scaled * self._scale[:, None]
+
+    def loosened(self, tolerance):
+        """The same factor, without refinement where more than rounding may be left."""
+        if tolerance <= REFINED or not self._refines:
+            return self
+        solver = copy.copy(self)
+        solver._refines = False
+        return solver
 
     def _solve(self, B):
         with rows.one_blas_thread() if len(B) <= SMALL else nullcontext():
             X = self._raw_solve(B)
-            # One step of iterative refinement: the equilibrated residual reaches
-            # rounding.
-            X = X + self._raw_solve(B - self.matrix @ X)
+            if self._refines:
+                # One step of iterative refinement: the equilibrated residual reaches
+                # rounding.
+                X = X + self._raw_solve(B - self.matrix @ X)
             return X, self._residual(self.matrix, X, B), 0
 
     def extreme_eigenvalues(self):
