@@ -4,9 +4,12 @@ import numpy as np
 from scipy import sparse
 
 from skpuma import rows
+from skpuma.solvers._base import singular_error
 
 # Columns of X from which decomposing a Gram matrix of them costs more than it saves.
 MAX_COLUMNS = 2000
+# Share of the largest eigenvalue below which one is rounding.
+FLAT = 1e-12
 
 
 class Kronecker:
@@ -44,6 +47,8 @@ class Kronecker:
         outer, self._classes = np.linalg.eigh(hessian.total())
         inner, self._columns = np.linalg.eigh(gram)
         ridge = float(curvature.diagonal_part[: self._k * self._n_coef].mean())
+        if ridge == 0.0:
+            outer = _without_shift(outer, inner)
         values = np.maximum(outer, 0.0)[:, None] * np.maximum(inner, 0.0) + ridge
         self._scale = (1.0 / np.sqrt(values))[:, :, None]
         # Smallest eigenvalue that the ridge alone leaves to F.T H F.
@@ -61,7 +66,11 @@ class Kronecker:
         n_coef = k * d
         whole = model.n_parameters == n_coef + k * model.fit_intercept
         ridge = curvature.diagonal_part[:n_coef]
-        alike = whole and ridge.min() > 0 and np.ptp(ridge) <= 1e-12 * ridge.max()
+        basis = curvature.null_space
+        # Without a ridge the classes are bound to have one shift, in every column.
+        closed = basis is not None and basis.shape[1] == d + model.fit_intercept
+        bounded = ridge.min() > 0 or (not ridge.any() and closed)
+        alike = whole and bounded and np.ptp(ridge) <= 1e-12 * ridge.max()
         return alike and 1 < k and d <= MAX_COLUMNS and d * d <= 16 * n * k
 
     def apply(self, R):
@@ -92,3 +101,20 @@ class Kronecker:
     def _join(self, W):
         coef = W[:, : self._n_coef].reshape(-1, W.shape[2])
         return np.concatenate([coef, W[:, -1]]) if self._intercept else coef
+
+
+def _without_shift(outer, inner):
+    """Eigenvalues over the classes, with any but zero for the shift common to all.
+
+    A solve leaves that direction out.
+
+    Raises
+    ------
+    SolverError
+        If another direction, of classes or of columns, is as flat: without a ridge the
+        curvature is singular.
+    """
+    for values in (outer[1:], inner):
+        if not values[0] > FLAT * values[-1]:
+            raise singular_error(values[0], values[-1])
+    return np.append(outer[-1], outer[1:])

@@ -425,6 +425,41 @@ def test_kronecker_serves_correlated_columns():
     assert taken["auto"] <= 0.5 * taken["diagonal"]
 
 
+def unpenalised(X, intercept=True):
+    y = problems.classes(X, 3)
+    model = LogisticRegression(C=np.inf, fit_intercept=intercept, max_iter=200)
+    return curvature_of(problems.objective_of(model.fit(X, y), X, y))
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_kronecker_leaves_out_the_shift_of_classes_without_a_ridge(intercept):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 20)) @ rng.standard_normal((20, 20))
+    matrix = unpenalised(X, intercept)
+    b = matrix.objective.row_gradients(np.arange(2)).T
+    taken = {
+        kind: CG(matrix, preconditioner=kind).solve(b)
+        for kind in ("kronecker", "diagonal")
+    }
+    assert taken["kronecker"].n_iter <= 0.6 * taken["diagonal"].n_iter
+    expected = np.linalg.pinv(matrix.dense(), rcond=1e-10, hermitian=True) @ b
+    np.testing.assert_allclose(
+        taken["kronecker"].value, expected, atol=1e-6 * np.abs(expected).max()
+    )
+    # A solver that is only chosen for the work of the matrix is this one.
+    assert factor(matrix, most_work=0.0).info["preconditioner"] == "kronecker"
+
+
+def test_kronecker_refuses_columns_that_depend_without_a_ridge():
+    X = problems.rows(200, 4)
+    matrix = unpenalised(np.hstack([X, X[:, :1]]))
+    with pytest.raises(SolverError, match="singular"):
+        CG(matrix, preconditioner="kronecker")
+    # As with an explicit matrix, "auto" damps it.
+    assert factor(matrix, most_work=0.0).damping > 0.0
+    assert factor(matrix).damping > 0.0
+
+
 def test_a_renewed_solver_is_of_the_other_curvature():
     X = problems.rows(80, 4)
     y = problems.classes(X, 3)
