@@ -1,5 +1,7 @@
 """Every kernel against its numpy twin; also meant for ``NUMBA_DISABLE_JIT=1``."""
 
+import sys
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -158,6 +160,20 @@ def test_outer_rows_writes_into_a_slice_only():
     A, B, _ = outer_rows(6, 3, 2, np.float64)
     out = np.full((6, 9), -1.0)
     kernels.outer_rows(A, B, out[:, 1:7])
+    np.testing.assert_allclose(out[:, 1:7], naive.outer_rows(A, B, np.empty((6, 6))))
+    assert (out[:, [0, 7, 8]] == -1.0).all()
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outer_products_do_not_load_a_compiler_for_little(monkeypatch, dtype, loaded):
+    A, B, _ = outer_rows(6, 3, 2, dtype)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "numba", raising=False)
+        monkeypatch.setitem(kernels.KERNELS, "outer_rows", "not.to.be.imported")
+        monkeypatch.delattr(kernels, "outer_rows", raising=False)
+    out = np.full((6, 9), -1.0)
+    kernels.outer(A, np.asfortranarray(B), out[:, 1:7])
     np.testing.assert_allclose(out[:, 1:7], naive.outer_rows(A, B, np.empty((6, 6))))
     assert (out[:, [0, 7, 8]] == -1.0).all()
 

@@ -5,7 +5,14 @@ skpuma stays as cheap as importing scikit-learn. ``tests/naive.py`` has a plain 
 twin of each.
 """
 
+import sys
+
+import numpy as np
+
 from skpuma.utils._registry import lazy
+
+# Products that are not worth the import of a compiler.
+FEW_PRODUCTS = 200_000
 
 KERNELS = {
     "outer_rows": "skpuma.kernels._linear",
@@ -21,3 +28,15 @@ KERNELS = {
 }
 
 __getattr__ = lazy(__name__, KERNELS)
+
+
+def outer(A, B, out):
+    """``out[i] = (A_i B_i.T).ravel()`` (n, k d) for A (n, k) and B (n, d).
+
+    `outer_rows`, where there is much to do or the compiler is loaded anyway.
+    """
+    (n, k), d = A.shape, B.shape[1]
+    if n * k * d >= FEW_PRODUCTS or "numba" in sys.modules:
+        __getattr__("outer_rows")(A, np.ascontiguousarray(B), out)
+    else:
+        np.multiply(A[:, :, None], B[:, None, :], out=out.reshape(n, k, d))

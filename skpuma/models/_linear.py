@@ -160,11 +160,7 @@ class LinearModel(BaseModel):
         X, keep = self._used_columns(rows.to_dense(X))
         middle = u.shape[1] * X.shape[1]
         out = np.empty((len(X), middle + u.shape[1]))
-        if u.shape[1] == 1:
-            # Without the import of a compiler.
-            np.multiply(u, X, out=out[:, :middle])
-        else:
-            kernels.outer_rows(u, np.ascontiguousarray(X), out)
+        kernels.outer(u, X, out[:, :middle])
         out[:, middle:] = u
         return out[:, keep]
 

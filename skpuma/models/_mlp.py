@@ -334,7 +334,7 @@ class MLPModel(BaseModel):
         start = 0
         for a, delta in zip(inputs, deltas, strict=True):
             middle = start + a.shape[1] * delta.shape[1]
-            kernels.outer_rows(a, delta, out[:, start:middle])
+            kernels.outer(a, delta, out[:, start:middle])
             out[:, middle : middle + delta.shape[1]] = delta
             start = middle + delta.shape[1]
         return out
