@@ -1,6 +1,6 @@
 """The boxed elastic net for lambda: scaling, choice of solver, optimality check."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,16 +15,20 @@ NEGLIGIBLE = 1e-12
 
 @dataclass(frozen=True)
 class Compensation:
-    """``min loss(t - A lam) + sum_j cost_j (l1 lam_j + l2/2 lam_j^2)`` in a box.
+    """``min loss(t - A lam) + sum_j w_j (l1 lam_j + l2/2 lam_j^2)`` in a box.
+
+    With ``A_cj = scale_c psi_jc w_j``, which is never formed: of a million rows there
+    is room for psi alone.
 
     Attributes
     ----------
-    A : ndarray (m, n)
-        ``D Psi_up.T`` times the rows' weights; D scales every criterion by its delta.
+    psi : ndarray (n, m)
+    weight : ndarray (n,)
+        The rows' weights w: a row of weight 2 moves, and costs, what two rows do.
+    scale : ndarray (m,)
+        Brings every criterion to units of its delta.
     t : ndarray (m,)
         What the marked rows take away, scaled alike.
-    cost : ndarray (n,)
-        The rows' weights: a row of weight 2 costs what two rows cost.
     l1, l2, upper : float
         ``0 <= lam <= upper``.
     one_sided : bool
@@ -32,40 +36,64 @@ class Compensation:
         ``||r||^2``.
     """
 
-    A: np.ndarray
+    psi: np.ndarray
+    weight: np.ndarray
+    scale: np.ndarray
     t: np.ndarray
-    cost: np.ndarray
     l1: float
     l2: float
     upper: float
     one_sided: bool
 
+    def effect(self, lam):
+        """A lam (m,)."""
+        return self.scale * (self.psi.T @ (self.weight * lam))
+
+    def gain(self, y):
+        """``A.T y`` per unit of weight (n,)."""
+        return self.psi @ (self.scale * y)
+
+    def rows(self, index):
+        """The same problem for some of the rows."""
+        return replace(self, psi=self.psi[index], weight=self.weight[index])
+
     def residual(self, lam):
         """t - A lam, its negative part dropped if one-sided."""
-        r = self.t - self.A @ lam
+        r = self.t - self.effect(lam)
         return np.maximum(r, 0.0) if self.one_sided else r
 
     def objective(self, lam):
         """The minimised value."""
         r = self.residual(lam)
         penalty = self.l1 * lam + 0.5 * self.l2 * lam * lam
-        return float(r @ r + self.cost @ penalty)
+        return float(r @ r + self.weight @ penalty)
 
     def gradient(self, lam):
         """Its gradient in lam (n,)."""
-        slope = self.cost * (self.l1 + self.l2 * lam)
-        return slope - 2.0 * (self.A.T @ self.residual(lam))
+        out = self.gain(-2.0 * self.residual(lam))
+        out += self.l1
+        if self.l2:
+            out += self.l2 * lam
+        out *= self.weight
+        return out
 
     def kkt_residual(self, lam):
         """Largest violation of optimality, relative to the largest possible gradient.
 
         The fixed-point residual of a projected gradient step of unit curvature.
         """
-        scale = 2.0 * np.abs(self.A.T @ self.residual(0.0 * lam)).max(initial=0.0)
+        first = np.maximum(self.t, 0.0) if self.one_sided else self.t
+        gain = self.gain(2.0 * first)
+        gain *= self.weight
+        scale = max(gain.max(initial=0.0), -gain.min(initial=0.0))
         if scale == 0.0:
             return 0.0
-        gradient = self.gradient(lam) / scale
-        return float(np.abs(lam - np.clip(lam - gradient, 0.0, self.upper)).max())
+        step = self.gradient(lam)
+        step /= -scale
+        step += lam
+        np.clip(step, 0.0, self.upper, out=step)
+        step -= lam
+        return float(max(step.max(initial=0.0), -step.min(initial=0.0)))
 
 
 def solve(
@@ -119,7 +147,7 @@ def solve(
     names = [solver]
     if solver == "auto":
         # One equation in one unknown is no task for a conic solver.
-        small = 1 < len(problem.t) and problem.A.size <= CVXPY_LIMIT
+        small = 1 < len(problem.t) and problem.psi.size <= CVXPY_LIMIT
         names = ["cvxpy", "dual"] if small else ["dual", "cvxpy"]
         if problem.l2 == 0.0:
             names = ["cvxpy"]
@@ -155,28 +183,31 @@ def build(psi, weight, t, delta, side, alpha, l1_ratio, max_weight):
     if not bound.any() or not len(weight):
         return None
     D = scales(delta[bound])
-    # One copy of psi, which is all that a million rows leave room for.
-    A = D[:, None] * (psi.T if bound.all() else psi.T[bound])
+    psi = psi if bound.all() else psi[:, bound]
     t = D * t[bound]
     one_sided = side == "worse"
     start = np.maximum(t, 0.0) if one_sided else t
-    alpha_max = 2.0 * np.max(start @ A, initial=0.0)
+    alpha_max = 2.0 * np.max(psi @ (D * start), initial=0.0)
     size = np.linalg.norm(start)
     # Next to what one row moves, the removal of confidently fitted rows moves nothing.
-    for row in A:
-        row *= weight
-    largest = max(max(row.max(), -row.min()) for row in A)
-    if alpha_max <= 0.0 or size <= NEGLIGIBLE * largest:
+    moves = max(D[c] * _largest(weight, psi[:, c]) for c in range(len(D)))
+    if alpha_max <= 0.0 or size <= NEGLIGIBLE * moves:
         return None
-    A /= size
     # Unit gradients, so that the tolerances of the solvers mean the same everywhere.
     strength = alpha * alpha_max / size**2
     return Compensation(
-        A,
-        t / size,
+        psi,
         weight,
+        D / size,
+        t / size,
         strength * l1_ratio,
         strength * (1.0 - l1_ratio),
         max_weight,
         one_sided,
     )
+
+
+def _largest(weight, values):
+    """Largest ``|w_j v_j|``."""
+    moved = weight * values
+    return max(moved.max(), -moved.min())

@@ -31,7 +31,8 @@ def problem_of(m, l1_ratio, alpha, side="worse", max_weight=1.0, **more):
 def violation(problem, lam):
     """Largest violation of the KKT conditions, relative to the gradient at zero."""
     gradient = problem.gradient(lam)
-    scale = np.abs(2.0 * problem.A.T @ problem.residual(0.0 * lam)).max()
+    gain = problem.weight * problem.gain(problem.residual(0.0 * lam))
+    scale = 2.0 * np.abs(gain).max()
     edge = 1e-7 * min(problem.upper, 1.0)
     at_zero, at_upper = lam <= edge, lam >= problem.upper - edge
     wrong = np.abs(gradient)
@@ -156,16 +157,42 @@ def test_working_set_equals_the_whole(monkeypatch, side, l1_ratio):
     solve_whole = cvxpy_module._solve_whole
 
     def counted(part):
-        sizes.append(part.A.shape[1])
+        sizes.append(len(part.weight))
         return solve_whole(part)
 
     monkeypatch.setattr(cvxpy_module, "WORKING_SET", 2)
     monkeypatch.setattr(cvxpy_module, "_solve_whole", counted)
     parts = load(SOLVERS["cvxpy"])(problem)
-    assert sizes[0] == 2 and len(sizes) > 1
+    # Of a lasso, the rows to start with may be the right ones.
+    assert sizes[0] == 2 and (len(sizes) > 1 or l1_ratio == 1.0)
     value = problem.objective(whole)
     assert problem.objective(parts) == pytest.approx(value, rel=1e-7)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+def test_many_rows_of_a_lasso_take_one_small_program(monkeypatch):
+    psi, weight, t, delta = inputs(4, n=20_000)
+    problem = build(psi, weight, 500.0 * t, delta, "worse", 0.1, 1.0, 1.0)
+    sizes = []
+    solve_whole = cvxpy_module._solve_whole
+
+    def counted(part):
+        sizes.append(len(part.weight))
+        return solve_whole(part)
+
+    monkeypatch.setattr(cvxpy_module, "_solve_whole", counted)
+    lam = load(SOLVERS["cvxpy"])(problem)
+    assert problem.kkt_residual(lam) <= 1e-6
+    assert np.count_nonzero(lam == 1.0) > 100
+    assert sizes == [2000]
+
+
+@pytest.mark.parametrize("l1_ratio", [0.1, 0.5])
+def test_the_dual_reaches_rounding(l1_ratio):
+    psi, weight, t, delta = inputs(6, n=50_000)
+    problem = build(psi, weight, 1000.0 * t, delta, "worse", 0.3, l1_ratio, 1.0)
+    lam = load(SOLVERS["dual"])(problem)
+    assert problem.kkt_residual(lam) <= 1e-12
 
 
 # -- limits ----------------------------------------------------------------------------
