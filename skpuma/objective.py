@@ -15,6 +15,9 @@ import numpy as np
 
 from skpuma import rows
 
+# Share of the rows up to which a copy of them is faster than a pass over all.
+FEW = 0.1
+
 
 @dataclass(frozen=True)
 class FitRecord:
@@ -241,7 +244,11 @@ class Objective:
             `penalty_rate` under other weights than the objective's own.
         """
         rate = self.penalty_rate if rate is None else rate
-        total = self.model.vjp(self.X, weight[:, None] * self.residual)
+        moved = np.flatnonzero(weight)
+        # A removal moves the weights of few rows: the others are not read.
+        part = moved if len(moved) <= FEW * len(weight) else slice(None)
+        pull = weight[part, None] * self.residual[part]
+        total = self.model.vjp(rows.take(self.X, part), pull)
         total = total + (weight @ rate) * self.penalty_share
         return total / self.total_weight
 
