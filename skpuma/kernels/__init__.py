@@ -33,10 +33,11 @@ __getattr__ = lazy(__name__, KERNELS)
 def outer(A, B, out):
     """``out[i] = (A_i B_i.T).ravel()`` (n, k d) for A (n, k) and B (n, d).
 
-    `outer_rows`, where there is much to do or the compiler is loaded anyway.
+    `outer_rows`, where there is much to do or the compiler is loaded anyway, unless
+    a row is one multiple of B_i.
     """
     (n, k), d = A.shape, B.shape[1]
-    if n * k * d >= FEW_PRODUCTS or "numba" in sys.modules:
+    if k > 1 and (n * k * d >= FEW_PRODUCTS or "numba" in sys.modules):
         __getattr__("outer_rows")(A, np.ascontiguousarray(B), out)
     else:
         np.multiply(A[:, :, None], B[:, None, :], out=out.reshape(n, k, d))
