@@ -155,7 +155,7 @@ def polish(
         theta, gradient = objective.model.theta, objective.gradient()
         size = np.linalg.norm(gradient)
         if mended and moved is not None:
-            secants.add(moved, gradient - seen)
+            secants = secants.added(moved, gradient - seen)
         if solver is None or (before is not None and size > keep * before):
             solver, fresh, secants = make_solver(objective, last), True, Secants()
         before = size

@@ -1,6 +1,6 @@
 """Walking the path: directions, steps, corrections, and where it ends."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,8 @@ LARGE_NETWORK, NETWORK_ROWS = 5000, {False: 1000, True: 500}
 BEND_LIMIT = 0.1
 KINK = 0.7
 STALL = 1e-3
+# One for all moves, as paths that share their steps know objects by identity.
+NOTHING_SEEN = Secants()
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Move:
     direction: np.ndarray
     lam: np.ndarray
     solver: object
-    secants: Secants = field(default_factory=Secants)
+    secants: Secants = NOTHING_SEEN
 
 
 class Path:
@@ -344,7 +346,7 @@ class Path:
             # In a curvature from elsewhere a step may be short before its time.
             if length <= enough * way and ratio < CONTRACTION:
                 return trial.model.theta
-            move.secants.add(-step, trial_gradient - gradient)
+            move.secants = move.secants.added(-step, trial_gradient - gradient)
             if ratio < 1.0:
                 objective, gradient, fresh = trial, trial_gradient, False
                 if ratio < self._keeping(move.solver):
@@ -353,7 +355,7 @@ class Path:
                 return self._globalised(objective)
             near, move.solver = move.solver.handed_on(), None
             move.solver, fresh = self._undamped(objective, near), True
-            move.secants = Secants()
+            move.secants = NOTHING_SEEN
         return self._globalised(objective)
 
     def _exact(self, solver, tried):

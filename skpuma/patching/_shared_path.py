@@ -119,19 +119,23 @@ class SharedPath(Path):
     def _once(self, name, given, compute, move=None):
         """The result of `compute`, and what it leaves behind on path and move."""
         if move is not None:
-            given = (*given, *_point(move.state), move.direction, move.lam, move.solver)
+            solved = move.solver, move.secants
+            given = (*given, *_point(move.state), move.direction, move.lam, *solved)
         inputs = (*given, self._near, *self._first, self.converged)
         key = (name, *map(_identity, inputs))
         found = self._walked.get(key)
         if found is not None:
-            result, self._near, self._first, self.converged, solver = found
+            result, self._near, self._first, self.converged, *solved = found
             if move is not None:
-                move.solver = solver
+                move.solver, move.secants = solved
             return result
         result = compute()
-        solver = None if move is None else move.solver
-        value = (result, self._near, self._first, self.converged, solver)
         size = 8 * (2 * self.model.n_parameters + len(self.marks.extra))
+        solved = None, None
+        if move is not None:
+            solved = move.solver, move.secants
+            size += move.secants.nbytes
+        value = (result, self._near, self._first, self.converged, *solved)
         self._walked.keep(key, value, inputs, size)
         return result
 

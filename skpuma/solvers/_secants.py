@@ -5,7 +5,7 @@ MEMORY = 8
 
 
 class Secants:
-    """Quasi-Newton steps (L-BFGS) whose first inverse is a solver.
+    """Quasi-Newton steps (L-BFGS) whose first inverse is a solver; never changed.
 
     A factor of another point leaves the same share of the gradient in every step, most
     of it in a few directions: the steps taken show how the curvature differs in those.
@@ -16,8 +16,13 @@ class Secants:
     algorithm 7.4.
     """
 
-    def __init__(self):
-        self._pairs = []
+    def __init__(self, pairs=()):
+        self._pairs = pairs
+
+    @property
+    def nbytes(self):
+        """Of what is remembered."""
+        return sum(moved.nbytes + bent.nbytes for moved, bent, _ in self._pairs)
 
     def step(self, solver, gradient):
         """The step (p,) to subtract for a gradient (p,)."""
@@ -33,8 +38,12 @@ class Secants:
             step = step + (share - (bent @ step) / curvature) * moved
         return step
 
-    def add(self, moved, bent):
-        """Remember that moving by `moved` (p,) changed the gradient by `bent` (p,)."""
+    def added(self, moved, bent):
+        """With one more: moving by `moved` (p,) changed the gradient by `bent` (p,).
+
+        Itself, where that is no positive curvature.
+        """
         curvature = float(moved @ bent)
-        if curvature > 0.0:
-            self._pairs = [*self._pairs[1 - MEMORY :], (moved, bent, curvature)]
+        if not curvature > 0.0:
+            return self
+        return Secants((*self._pairs[1 - MEMORY :], (moved, bent, curvature)))
