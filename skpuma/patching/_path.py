@@ -563,12 +563,13 @@ class Path:
 
     def _bisect(self, move, trial, reason):
         """The largest feasible point of a segment whose end is not, and why it ends."""
-        low, high, h_low, h_high = None, trial, 0.0, trial.step
+        low, high, other = None, trial, None
+        h_low, h_high = 0.0, trial.step
         for turn in range(BISECTIONS):
             h = 0.5 * (h_low + h_high)
             # Halving now and then keeps one end from staying where it is.
             if self._only_delta(reason) and turn % 3 != 2:
-                share = self._crossing(low or move.state, high)
+                share = self._crossing(low or move.state, high, other)
                 h = h_low + share * (h_high - h_low)
             between = self._between(
                 low or move.state, high, (h - h_low) / (h_high - h_low)
@@ -576,11 +577,11 @@ class Path:
             middle = self._advance(move, h, between)
             why = self._stop_reason(middle)
             if why is None:
-                low, h_low = middle, h
+                other, low, h_low = low or move.state, middle, h
                 if self._only_delta(reason) and self._at_delta(low):
                     break
             else:
-                high, h_high, reason = middle, h, why
+                other, high, h_high, reason = high, middle, h, why
         if reason == "forget_at":
             return high, reason
         return low, reason
@@ -618,13 +619,26 @@ class Path:
         """Whether the end of the path is where a measured criterion meets its delta."""
         return reason.startswith("delta:") and self.settings.forget_at is None
 
-    def _crossing(self, low, high):
-        """Where between the ends (0, 1) a line through them almost meets a delta."""
+    def _crossing(self, low, high, other):
+        """Where between the ends (0, 1) a criterion almost meets its delta.
+
+        By the line through the ends, or the parabola through a third point.
+        """
         delta = self.settings.delta
         bound = np.isfinite(delta) & (self._excess(high) > 0.0)
-        below = self._excess(low)[bound] + 0.5 * CLOSE * delta[bound]
-        above = self._excess(high)[bound]
-        share = np.where(below < 0.0, below / (below - above), 0.5)
+        aim = 0.5 * CLOSE * delta[bound]
+        below, above = (self._excess(one)[bound] + aim for one in (low, high))
+        slope, bend = above - below, 0.0
+        if other is not None:
+            t = (other.s - low.s) / (high.s - low.s)
+            third = self._excess(other)[bound] + aim
+            bend = ((third - below) / t - slope) / (t - 1.0)
+            slope = slope - bend
+        # Between values of opposite sign a parabola has one root.
+        root = np.sqrt(np.maximum(slope**2 - 4.0 * bend * below, 0.0))
+        inside = (below < 0.0) & (slope + root > 0.0)
+        safe = np.where(inside, slope + root, 1.0)
+        share = np.where(inside, -2.0 * below / safe, 0.5)
         return float(np.clip(share.min(), 0.02, 0.98)) if bound.any() else 0.5
 
     def _at_delta(self, state):
