@@ -361,8 +361,10 @@ class MLPModel(BaseModel):
             flat = delta.reshape(n * r, -1)
             # Penalties are constant over the weights and over the biases of a layer.
             a = np.asarray(inputs[index], dtype=np.float64)
-            inner = coef_scale[0, 0] * (a @ a.T)
+            inner = a @ a.T
+            inner *= coef_scale[0, 0]
             inner += intercept_scale[0]
             product = (flat @ flat.T).reshape(n, r, n, r)
-            total += product * inner[:, None, :, None]
+            product *= inner[:, None, :, None]
+            total += product
         return total.reshape(n * r, n * r)

@@ -41,7 +41,8 @@ class Woodbury(BaseSolver):
             self._objective.X, self._root, self._inverse
         )
         gram[np.diag_indices_from(gram)] += 1.0
-        self._factor = linalg.cho_factor(gram, lower=True, overwrite_a=True)
+        # In place: the transpose is the same matrix, in the order of LAPACK.
+        self._factor = linalg.cho_factor(gram.T, lower=True, overwrite_a=True)
 
     def _rows(self, V):
         """A V."""
