@@ -122,7 +122,7 @@ html_theme_options = {
     "logo": {"text": "skpuma"},
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "auto_examples/*": []},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

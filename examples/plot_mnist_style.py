@@ -126,6 +126,7 @@ images = PatchedImagesDisplay.from_estimators(
 # taken for other digits. It is not free: the other fours share its strokes, and on
 # 5,000 rows of MNIST they lose 0.17 of accuracy, the other digits 0.03, the more the
 # further the style is erased. Compensation gives part of that back, and delta says
-# where to stop: here one group of fours ended the path. ``python -m tests.benchmarks
-# styles`` measures a milder patch over ten seeds, and ``mnist_style`` one on all 60,000
-# rows, where a style that stands apart is erased and the other fours lose 0.02.
+# where to stop at the latest: on MNIST one group of fours ends the path, on the small
+# digits the style is forgotten before. ``python -m tests.benchmarks styles`` measures a
+# milder patch over ten seeds, and ``mnist_style`` one on all 60,000 rows, where a style
+# that stands apart is erased and the other fours lose 0.02.

@@ -64,6 +64,7 @@ for name, model in models.items():
 # %%
 # Where each of them draws the line. Crosses are the rows that were to be removed.
 
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
 colours = np.array(["#0072B2", "#D55E00"])
 for ax, (name, model) in zip(axes, models.items(), strict=True):

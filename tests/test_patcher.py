@@ -1012,7 +1012,7 @@ def test_history_is_the_path():
 def test_verbose_prints_the_report(capsys):
     X, y = data.blobs()
     PumaPatcher(TIGHT, verbose=1).fit(X, y, marked=data.mask_of(120, [1]))
-    assert "1 rows removed" in capsys.readouterr().out
+    assert "1 row removed" in capsys.readouterr().out
 
 
 # -- inside scikit-learn ---------------------------------------------------------------

@@ -20,8 +20,13 @@ def test_warning_names_its_anchor(category):
 
 
 def test_other_warnings_are_as_they_are():
-    with pytest.warns(errors.PatchWarning, match=r"^Mind this\.$"):
-        errors.warn("Mind this.", errors.PatchWarning)
+    with pytest.warns(RuntimeWarning, match=r"^Mind this\.$"):
+        errors.warn("Mind this.", RuntimeWarning)
+
+
+def test_every_category_has_an_anchor():
+    own = {one for one in vars(errors).values() if isinstance(one, type)}
+    assert {one for one in own if issubclass(one, Warning)} == set(errors.ANCHORS)
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="no documentation beside the package")

@@ -26,6 +26,9 @@ white-space:nowrap;background:none;color:inherit}
 .skpuma summary{cursor:pointer;font-weight:600}
 @media (max-width:600px){.skpuma th,.skpuma td{padding:4px 6px}
 .skpuma td:first-child,.skpuma th,.skpuma small{white-space:normal}}
+@media (max-width:440px){.skpuma{font-size:12px;padding:8px}
+.skpuma th,.skpuma td{padding:3px 4px}.skpuma table{width:100%}
+.skpuma td:first-child{overflow-wrap:anywhere}}
 """
 
 

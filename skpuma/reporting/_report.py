@@ -139,14 +139,15 @@ class PatchReport:
             # Rounded down: "100%" is said of a complete removal only.
             share = f"{np.floor(1000 * min(self.s, 1.0)) / 10:g}% of their weight taken"
             beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
-            rows = f"{self.n_removed} rows"
+            rows = _counted(self.n_removed, "row")
             if self.removed_groups:
-                rows = f"{len(self.removed_groups)} groups of {rows}"
+                rows = f"{_counted(len(self.removed_groups), 'group')} of {rows}"
             parts.append(f"{rows} removed ({share}{beyond})")
         if self.n_upweighted:
-            parts.append(f"{self.n_upweighted} rows up-weighted")
+            parts.append(f"{_counted(self.n_upweighted, 'row')} up-weighted")
         if self.n_reweighted:
-            parts.append(f"{self.n_reweighted} rows re-weighted to compensate")
+            rows = _counted(self.n_reweighted, "row")
+            parts.append(f"{rows} re-weighted to compensate")
         if not parts:
             return "nothing was marked: the model is unchanged."
         return f"{', '.join(parts)}; {self.ending}."
@@ -305,3 +306,7 @@ def history_of(result, measures, target):
         row["n_reweighted"] = int((state.lam > REWEIGHTED).sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _counted(n, what):
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -40,7 +40,9 @@ class PatchWarning(UserWarning):
 # Anchors of that page.
 ANCHORS = {
     DeltaReachedWarning: "trust-delta-reached",
+    InterruptedWarning: "trust-surprises",
     LeverageWarning: "trust-leverage",
+    PatchWarning: "trust-surprises",
     StationarityWarning: "trust-stationarity",
 }
 

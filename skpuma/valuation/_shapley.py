@@ -32,7 +32,7 @@ class DataShapley(BaseValuation):
     The value of row i is the mean, over all orders of the rows, of what the score V
     gains when the row is added to those before it:
 
-    .. math:: \phi_i = \frac1n \sum_{S \not\ni i} \binom{n-1}{|S|}^{-1}
+    .. math:: \phi_i = \frac{1}{n} \sum_{S : i \notin S} \binom{n-1}{|S|}^{-1}
               [V(S \cup i) - V(S)].
 
     V(S) is the score on the validation rows of a clone fitted on S. A subset that
