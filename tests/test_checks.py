@@ -288,7 +288,7 @@ def twice(self, B):
 
 
 def half(self, B):
-    X = 0.5 * Cholesky._solve(self, B)[0]
+    X = 0.5 * self._raw_solve(B)
     return X, self._residual(self.matrix, X, B), 0
 
 

@@ -616,7 +616,7 @@ def test_the_report_lists_the_groups():
     assert frame.index.tolist() == ["<b>seven</b>", "customer 12"]
     assert frame["rows"].sum() == gone.sum() == report.n_removed
     assert frame["weight"].sum() == pytest.approx(weight[gone].sum())
-    assert f"2 groups of {gone.sum()} rows removed (100%" in report.headline
+    assert f"2 groups of {gone.sum()} rows removed (100 %" in report.headline
     assert "customer 12" in str(report)
     html = report._repr_html_()
     assert "customer 12" in html

@@ -39,7 +39,7 @@ class GaussNewton(Curvature):
     def _gram(self):
         model = self.objective.model
         if model.convex:
-            return model.hessian_gram(self.objective.X, self.output_hessian)
+            return model.hessian_gram(self.objective.X, self.output_operator)
         return super()._gram()
 
     @cached_property

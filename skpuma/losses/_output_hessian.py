@@ -4,6 +4,9 @@ import numpy as np
 
 from skpuma.utils._softmax import row_sum
 
+# Share of the largest entry below which a sum of entries is rounding.
+CLOSED = 1e-13
+
 
 class OutputHessian:
     """Matrices ``L_i`` (k, k) of n rows that are multiplied from the left.
@@ -22,6 +25,16 @@ class OutputHessian:
     def __matmul__(self, V):
         """``L_i V_i`` (n, k, m) for V (n, k, m)."""
         return self.matrices @ V
+
+    def closed(self):
+        """Whether the rows of every L_i sum to zero, up to rounding."""
+        largest = np.abs(self.matrices).max(initial=0.0)
+        over = np.abs(self.matrices.sum(axis=2)).max(initial=0.0)
+        return bool(over <= CLOSED * largest)
+
+    def pairs(self, a, b):
+        """``L_iab`` (n, q) of pairs of outputs, each (q,)."""
+        return self.matrices[:, a, b]
 
     def trace(self):
         """``tr L_i`` (n,)."""
@@ -62,6 +75,17 @@ class SoftmaxHessian:
         moved -= p * moved.sum(axis=1, keepdims=True)
         moved *= self.scale[:, None, None]
         return moved
+
+    def closed(self):
+        """Whether the rows of every L_i sum to zero."""
+        return True
+
+    def pairs(self, a, b):
+        """``L_iab`` (n, q) of pairs of outputs, each (q,)."""
+        out = -self.p[:, a] * self.p[:, b]
+        out[:, a == b] += self.p[:, a[a == b]]
+        out *= self.scale[:, None]
+        return out
 
     def trace(self):
         """``tr L_i`` (n,)."""

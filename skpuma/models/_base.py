@@ -335,7 +335,7 @@ class BaseModel(ABC):
         return total
 
     def hessian_gram(self, X, hessian):
-        """``sum_i J_i.T L_i J_i`` (p, p) for L (n, k, k)."""
+        """``sum_i J_i.T L_i J_i`` (p, p), for L as in `gram_product`."""
         p = self.n_parameters
         total = np.zeros((p, p))
         for block in rows.blocks(rows.count(X), 16 * p * self.n_outputs):

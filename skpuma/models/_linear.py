@@ -12,11 +12,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
 
 from skpuma import kernels, rows
+from skpuma.losses._output_hessian import OutputHessian
 from skpuma.losses._squared import SquaredLoss
 from skpuma.models._base import BaseModel
-
-# Share of the largest entry below which a sum of entries is rounding.
-CLOSED = 1e-13
 
 
 class LinearModel(BaseModel):
@@ -171,13 +169,16 @@ class LinearModel(BaseModel):
         """``sum_i J_i.T L_i J_i`` (p, p), of one weighted Gram matrix per output pair.
 
         Where the rows of every L_i sum to zero (a softmax), those of an output with
-        itself are minus the sum of the others.
+        itself are minus the sum of the others. L is an array (n, k, k), or what a
+        loss's `hessian_operator` hands out.
         """
+        if isinstance(hessian, np.ndarray):
+            hessian = OutputHessian(hessian)
         X, keep = self._used_columns(X)
         k, d = self.n_outputs, X.shape[1]
-        closed = k > 2 and _sums_to_zero(hessian)
+        closed = k > 2 and hessian.closed()
         a, b = np.triu_indices(k, 1 if closed else 0)
-        weight = hessian[:, a, b]
+        weight = hessian.pairs(a, b)
         used = weight.any(axis=0)
         weight = weight if used.all() else weight[:, used]
         grams, sums = rows.weighted_moments_each(X, weight, self.fit_intercept)
@@ -237,12 +238,6 @@ class LinearModel(BaseModel):
         strength = np.broadcast_to(strength, self.n_outputs)
         coef = np.repeat(strength[:, None], self.n_features, axis=1)
         return self.join(coef, np.full(self.n_outputs, float(intercept)))
-
-
-def _sums_to_zero(hessian):
-    """Whether the rows of all these matrices (n, k, k) do, up to rounding."""
-    largest = np.abs(hessian).max(initial=0.0)
-    return bool(np.abs(hessian.sum(axis=2)).max(initial=0.0) <= CLOSED * largest)
 
 
 def class_weights_of(setting, classes, y, sample_weight=None):

@@ -136,13 +136,15 @@ class PatchReport:
         """One sentence: what was done, and what ended it."""
         parts = []
         if self.n_removed:
-            # Rounded down: "100%" is said of a complete removal only.
-            share = f"{np.floor(1000 * min(self.s, 1.0)) / 10:g}% of their weight taken"
+            # Rounded down: "100 %" is said of a complete removal only.
+            share = (
+                f"{np.floor(1000 * min(self.s, 1.0)) / 10:g} % of their weight taken"
+            )
             beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
             rows = _counted(self.n_removed, "row")
             if self.removed_groups:
                 rows = f"{_counted(len(self.removed_groups), 'group')} of {rows}"
-            parts.append(f"{rows} removed ({share}{beyond})")
+            parts.append(f"{rows} removed ({share:g} % of their weight taken{beyond})")
         if self.n_upweighted:
             parts.append(f"{_counted(self.n_upweighted, 'row')} up-weighted")
         if self.n_reweighted:
