@@ -137,9 +137,7 @@ class PatchReport:
         parts = []
         if self.n_removed:
             # Rounded down: "100 %" is said of a complete removal only.
-            share = (
-                f"{np.floor(1000 * min(self.s, 1.0)) / 10:g} % of their weight taken"
-            )
+            share = np.floor(1000 * min(self.s, 1.0)) / 10
             beyond = f", and s = {self.s:.3g} times their pull" if self.s > 1 else ""
             rows = _counted(self.n_removed, "row")
             if self.removed_groups:
