@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
 import api_pages  # noqa: E402
@@ -118,11 +119,14 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_copy_source = False
 html_context = {"default_mode": "auto"}
+# Nothing at the side of figures and of what is printed, which need the room.
+WIDE = ["index", "auto_examples/index"]
+WIDE += [f"auto_examples/{page.stem}" for page in EXAMPLES.glob("plot_*.py")]
 html_theme_options = {
     "logo": {"text": "skpuma"},
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": [], "auto_examples/*": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], **{page: [] for page in WIDE}},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
