@@ -1,11 +1,20 @@
 """Two criteria's removal effects: which rows help one and hurt the other."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skpuma import tradeoffs
 from skpuma.plotting._labels import label_points
 from skpuma.plotting._room import Arrangement, fit, inches_of
-from skpuma.plotting._style import PALETTE, REFERENCE, axes_or_new, foreground, tidy
+from skpuma.plotting._style import (
+    PALETTE,
+    REFERENCE,
+    axes_or_new,
+    check_not_empty,
+    foreground,
+    label_below_offset,
+    tidy,
+)
 
 # Quadrants by the signs of the two effects, and how their rows are drawn.
 STYLES = {
@@ -47,7 +56,7 @@ class ConflictDisplay:
     quadrants_ : dict of str to ndarray of int
         Positions of the rows, by the name of their quadrant.
     labels_ : list of matplotlib annotations
-        The strongest conflicts.
+        The strongest conflicts that there is room for.
 
     See Also
     --------
@@ -113,15 +122,19 @@ class ConflictDisplay:
         ------
         ValueError
             If `criteria` are not two of those of the valuator.
+        NotFittedError
+            If the valuator is not fitted.
         ImportError
             If matplotlib is not installed.
         """
+        check_is_fitted(valuator, "criterion_names_")
         known = list(valuator.criterion_names_)
         chosen = [
             known[one] if isinstance(one, int) and one < len(known) else one
             for one in criteria
         ]
-        if len(set(chosen)) != 2 or not set(chosen) <= set(known):
+        two = len(chosen) == len(set(chosen)) == 2
+        if not two or not set(chosen) <= set(known):
             raise ValueError(
                 f"criteria={criteria!r} are not two criteria of the valuator, which "
                 f"has {known}."
@@ -150,9 +163,12 @@ class ConflictDisplay:
 
         Raises
         ------
+        ValueError
+            If there are no rows.
         ImportError
             If matplotlib is not installed.
         """
+        check_not_empty(self.effect, "effect")
         effect = np.asarray(self.effect, dtype=float)
         used = np.isfinite(effect).all(axis=1)
         if self.weight is not None:
@@ -192,6 +208,7 @@ class ConflictDisplay:
         up = reach[1] / (1.0 - 2.0 * HEADROOM)
         self.ax_.set_ylim(-up, up)
         tidy(self.ax_)
+        label_below_offset(self.ax_)
         arrange()
         for signs, (name, rows) in zip(STYLES, self.quadrants_.items(), strict=True):
             text = self.ax_.text(

@@ -96,6 +96,13 @@ class DetectionCurveDisplay:
         """
         if not isinstance(values, dict):
             values = {name: values}
+        for key, one in values.items():
+            if np.shape(one)[1:] not in ((), (1,)):
+                raise ValueError(
+                    f"{key} has shape {np.shape(one)}, and there is one value for each "
+                    "row: pass several systems as a dict, those of a DataFrame as "
+                    "dict(frame.items())."
+                )
         curves = {key: detection_curve(one, is_noisy) for key, one in values.items()}
         if not curves:
             raise ValueError("values is empty: pass a dict of name to values.")
@@ -166,7 +173,7 @@ class DetectionCurveDisplay:
         if self.optimal_ is not None:
             entries.insert(0, (self.optimal_, "", "best possible"))
             entries.append((self.random_, "", "random"))
-        legend_inside(self.ax_, entries, "lower right", "below")
+        legend_inside(self.ax_, entries, "best", "below")
 
     def _label_axes(self):
         from matplotlib.ticker import PercentFormatter

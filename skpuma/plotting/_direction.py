@@ -3,7 +3,7 @@
 import numpy as np
 
 from skpuma.plotting._room import Arrangement, place_inches, place_legend, shape_for
-from skpuma.plotting._style import PALETTE, foreground, panels_or_new, tidy
+from skpuma.plotting._style import PALETTE, foreground, panels_or_new, thin_ticks, tidy
 
 # Room around the arrows, relative to the longest.
 ROOM = 1.6
@@ -124,7 +124,8 @@ class DirectionDisplay:
         Raises
         ------
         ValueError
-            If there are not two parameters, both moves are zero, or shapes differ.
+            If there are not two parameters, both moves are zero, a value is not finite,
+            or shapes differ.
         ImportError
             If matplotlib is not installed.
         """
@@ -151,10 +152,13 @@ class DirectionDisplay:
 
         Raises
         ------
+        TypeError
+            If a model has no ``coef_``.
         ValueError, ImportError
             As `from_surfaces`.
         """
-        theta, *ends = (_parameters(one) for one in (before, naive, puma))
+        models = {"before": before, "naive": naive, "puma": puma}
+        theta, *ends = (_parameters(name, one) for name, one in models.items())
         moves = [end - theta for end in ends]
         return cls.from_surfaces(theta, phi, *moves, J, C, **kwargs)
 
@@ -194,8 +198,10 @@ class DirectionDisplay:
             _frame(panel, theta, reach)
         self._label_axes(axes)
         arrange()
-        self._plot_legends()
+        self._plot_legends(marked)
         arrange()
+        for panel in self.axes_:
+            thin_ticks(panel)
         return self
 
     def _checked(self):
@@ -218,6 +224,9 @@ class DirectionDisplay:
         marked = np.ones(len(phi), dtype=bool)
         if self.marked is not None:
             marked = np.asarray(self.marked, dtype=bool)
+        for name, one in {"theta": theta, **moves, "phi": phi}.items():
+            if not np.isfinite(one).all():
+                raise ValueError(f"{name} holds nan or infinite values.")
         if len(marked) != len(phi):
             raise ValueError(f"marked is of {len(marked)} rows, phi of {len(phi)}.")
         return theta, moves, phi, marked
@@ -264,18 +273,30 @@ class DirectionDisplay:
         for panel in self.axes_:
             tidy(panel, grid=False)
 
-    def _plot_legends(self):
+    def _plot_legends(self, marked):
         from matplotlib.lines import Line2D
 
-        kinds = [(PALETTE[0], "marked row"), (foreground(), "another row")]
+        kinds = {"marked row": PALETTE[0], "another row": foreground()}
+        there = {"marked row": marked.any(), "another row": not marked.all()}
+        kinds = [(color, kind) for kind, color in kinds.items() if there[kind]]
         losses = [(_readable(cmap)(0.6), label) for cmap, label in SURFACES.values()]
         for panel, entries in zip(self.axes_, (kinds, losses, losses), strict=True):
             lines = [(Line2D([], [], color=c), label, "") for c, label in entries]
             place_legend(panel, lines, side="below")
 
 
-def _parameters(estimator):
-    """Coefficients, and the intercept unless it is zero."""
+def _parameters(name, estimator):
+    """Coefficients, and the intercept unless it is zero.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not hasattr(estimator, "coef_"):
+        raise TypeError(
+            f"{name} is a {type(estimator).__name__} without coef_: pass a fitted "
+            f"linear model, of a Pipeline the last step ({name}[-1])."
+        )
     parts = [np.ravel(estimator.coef_), np.ravel(estimator.intercept_)]
     return np.concatenate([parts[0], parts[1][parts[1] != 0.0]])
 

@@ -1,10 +1,19 @@
 """Influence against leverage: which rows count, and whether to believe it."""
 
 import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skpuma.plotting._labels import label_points
 from skpuma.plotting._room import Arrangement
-from skpuma.plotting._style import PALETTE, REFERENCE, axes_or_new, foreground, tidy
+from skpuma.plotting._style import (
+    PALETTE,
+    REFERENCE,
+    axes_or_new,
+    check_not_empty,
+    foreground,
+    label_below_offset,
+    tidy,
+)
 
 # Above it the linear effect of a row is not reliable.
 LIMIT = 0.5
@@ -37,6 +46,7 @@ class InfluenceDisplay:
     top_points_ : matplotlib collection
         The rows that are labelled.
     labels_ : list of matplotlib annotations
+        Of the rows in `top_` that there is room for.
     top_ : ndarray of int
         Positions of the labelled rows, the most harmful first.
 
@@ -112,6 +122,8 @@ class InfluenceDisplay:
         ------
         ValueError
             If `criterion`, `kind` or `top` are unknown, or y has another length.
+        NotFittedError
+            If the valuator is not fitted.
         SolverError
             If the curvature of the valuator was not explicit.
         ImportError
@@ -119,8 +131,12 @@ class InfluenceDisplay:
         """
         if kind not in SHOWN:
             raise ValueError(f"kind={kind!r} is not one of {list(SHOWN)}.")
+        check_is_fitted(valuator, "criterion_names_")
+        known = list(valuator.criterion_names_)
+        criterion = known[0] if criterion is None else criterion
+        if criterion not in known:
+            raise ValueError(f"criterion={criterion!r} is not one of {known}.")
         frame = valuator.inspect(sort_by=criterion).sort_values("position")
-        criterion = valuator.criterion_names_[0] if criterion is None else criterion
         leverage = valuator.leverage(X, y, sample_weight)
         if len(leverage) != len(frame):
             raise ValueError(
@@ -150,9 +166,13 @@ class InfluenceDisplay:
 
         Raises
         ------
+        ValueError
+            If there are no rows, or `leverage`, `value` and `index` differ in length.
         ImportError
             If matplotlib is not installed.
         """
+        check_not_empty(self.leverage, "leverage")
+        check_consistent_length(self.leverage, self.value, self.index)
         value, leverage = np.asarray(self.value), np.asarray(self.leverage)
         if np.ndim(top) == 0:
             top = np.argsort(value, kind="stable")[:top]
@@ -172,6 +192,7 @@ class InfluenceDisplay:
             **{**style, "linewidths": 0.6, **(top_kwargs or {})},
         )
         self._label_axes(leverage)
+        label_below_offset(self.ax_)
         arrange()
         texts = [str(self.index[at]) for at in self.top_]
         self.labels_ = label_points(

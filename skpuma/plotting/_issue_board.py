@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from skpuma.plotting._images import CHARACTER, as_images, draw_image
 from skpuma.plotting._room import (
@@ -151,10 +152,14 @@ class IssueBoardDisplay:
         ValueError
             If X, `images` or `is_noisy` are of another number of rows, or X cannot be
             drawn in two dimensions.
+        NotFittedError
+            If the debugger is not fitted.
         ImportError
             If matplotlib is not installed.
         """
+        check_is_fitted(debugger, "score_")
         n = len(debugger.score_)
+        X = X if hasattr(X, "shape") else np.asarray(X)
         if X.shape[0] != n:
             raise ValueError(
                 f"X has {X.shape[0]} rows, the fit had {n}: pass the rows of the fit."
@@ -331,12 +336,19 @@ def _in_two_dimensions(X, columns):
     Raises
     ------
     ValueError
-        If X has no two columns of numbers.
+        If X has no two columns of numbers, or not those that are named.
     """
     if columns is not None:
         if len(columns) != 2:
             raise ValueError(f"columns={columns!r} must name two columns.")
-        X = X[list(columns)] if hasattr(X, "columns") else np.asarray(X)[:, columns]
+        named = hasattr(X, "columns")
+        known = list(X.columns) if named else range(-X.shape[1], X.shape[1])
+        if unknown := [one for one in columns if one not in known]:
+            raise ValueError(
+                f"columns={columns!r}: X has no {unknown}; it has "
+                f"{known if named else f'columns 0 to {X.shape[1] - 1}'}."
+            )
+        X = X[list(columns)] if named else np.asarray(X)[:, columns]
         names = [str(column) for column in columns]
     else:
         names = [str(name) for name in getattr(X, "columns", ("x0", "x1"))]

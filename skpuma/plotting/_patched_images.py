@@ -107,12 +107,17 @@ class PatchedImagesDisplay:
         Raises
         ------
         ValueError
-            If numbers of rows differ, there are none, or the pictures have no shape.
+            If numbers of rows differ, there are none, the pictures have no shape, or
+            `names` are not two.
         TypeError
             If a model has no ``predict_proba``.
         ImportError
             If matplotlib is not installed.
         """
+        if len(names) != 2 or len(set(names)) != 2:
+            raise ValueError(
+                f"names={names!r} must be two different names: of before and of after."
+            )
         models = dict(zip(names, (before, after), strict=True))
         check_consistent_length(X, y)
         label = np.asarray(column_or_1d(y))

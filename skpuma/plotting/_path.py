@@ -7,6 +7,7 @@ from skpuma.plotting._style import (
     REFERENCE,
     axes_or_new,
     check_names,
+    check_not_empty,
     named_styles,
     tidy,
 )
@@ -179,11 +180,19 @@ class PatchPathDisplay:
         Raises
         ------
         ValueError
-            If `history` has no column ``s`` or no criterion, `delta` names a criterion
-            that is not there, or `side` is unknown.
+            If `history` has no rows, no column ``s`` or no criterion, `delta` is
+            negative or names a criterion that is not there, or `side` is unknown.
+        TypeError
+            If `history` is no DataFrame.
         ImportError
             If matplotlib is not installed.
         """
+        if not hasattr(history, "columns"):
+            raise TypeError(
+                f"history is a {type(history).__name__}, and must be a DataFrame, as "
+                "PumaPatcher.history_ is: pass pandas.DataFrame(history)."
+            )
+        check_not_empty(history, "history")
         names = [name for name in history.columns if name not in NOT_MEASURED]
         if "s" not in history.columns or not names:
             raise ValueError(
@@ -192,12 +201,7 @@ class PatchPathDisplay:
             )
         if side not in ("worse", "both"):
             raise ValueError(f"side={side!r} is neither 'worse' nor 'both'.")
-        if not isinstance(delta, dict):
-            bounded = [name for name in names if not name.endswith(TARGET)]
-            delta = {} if delta is None else dict.fromkeys(bounded, float(delta))
-        unknown = [name for name in delta if name not in names]
-        if unknown:
-            raise ValueError(f"delta names {unknown}; the criteria are {names}.")
+        delta = _bounds(delta, names)
         values = {name: history[name].to_numpy(dtype=float) for name in names}
         forgetting = None
         if "forgetting" in history.columns:
@@ -351,6 +355,27 @@ class PatchPathDisplay:
         if self.forgetting_line_ is not None:
             entries.append((self.forgetting_line_, "", "forgetting (right)"))
         place_legend(self.ax_, entries, side="above", fontsize="medium")
+
+
+def _bounds(delta, names):
+    """Bounds by name, from those or from one for all criteria.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(delta, dict):
+        bounded = [name for name in names if not name.endswith(TARGET)]
+        delta = {} if delta is None else dict.fromkeys(bounded, float(delta))
+    unknown = [name for name in delta if name not in names]
+    if unknown:
+        raise ValueError(f"delta names {unknown}; the criteria are {names}.")
+    if negative := {name: bound for name, bound in delta.items() if not bound >= 0}:
+        raise ValueError(
+            f"delta bounds {negative}, and must not be negative: it is how far a "
+            "criterion may move."
+        )
+    return delta
 
 
 def _at_one(report):

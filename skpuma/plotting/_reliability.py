@@ -1,7 +1,9 @@
 """Reliability diagrams: confidence against outcome, with the rows in every bin."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
+from skpuma._dask_rows import is_dask
 from skpuma.metrics import expected_calibration_error, reliability_curve
 from skpuma.plotting._room import Arrangement, legend_inside
 from skpuma.plotting._style import REFERENCE, named_styles, panels_or_new, tidy
@@ -20,6 +22,8 @@ class ReliabilityDisplay:
         Expected calibration error, for the legend.
     binary : bool, default True
         Whether confidence is P(positive class), or the largest probability.
+    positive : str, default None
+        What the positive class is called; None is "positive class".
 
     Attributes
     ----------
@@ -48,10 +52,11 @@ class ReliabilityDisplay:
     [0.5, 1.0]
     """
 
-    def __init__(self, curves, error, *, binary=True):
+    def __init__(self, curves, error, *, binary=True, positive=None):
         self.curves = curves
         self.error = error
         self.binary = binary
+        self.positive = positive
 
     @classmethod
     def from_estimators(
@@ -92,6 +97,8 @@ class ReliabilityDisplay:
             If `estimators` is empty, or as `skpuma.metrics.reliability_curve`.
         TypeError
             If an estimator has no ``predict_proba``.
+        NotFittedError
+            If an estimator is not fitted.
         ImportError
             If matplotlib is not installed.
         """
@@ -103,6 +110,8 @@ class ReliabilityDisplay:
                 f"{', '.join(silent)}: no predict_proba, so there is no confidence to "
                 "draw. Calibrate it, or pass probabilities to from_predictions."
             )
+        for one in estimators.values():
+            check_is_fitted(one, "classes_")
         classes = {name: one.classes_ for name, one in estimators.items()}
         return cls.from_predictions(
             y,
@@ -167,7 +176,9 @@ class ReliabilityDisplay:
             for key, one in y_prob.items()
         }
         first = np.asarray(next(iter(y_prob.values())))
-        display = cls(curves, error, binary=first.ndim == 1 or first.shape[1] == 2)
+        binary = first.ndim == 1 or first.shape[1] == 2
+        positive = _positive(y_true, labels) if binary else None
+        display = cls(curves, error, binary=binary, positive=positive)
         return display.plot(ax=ax, line_kwargs=line_kwargs)
 
     def plot(self, ax=None, *, line_kwargs=None):
@@ -218,8 +229,10 @@ class ReliabilityDisplay:
         return self
 
     def _label_axes(self):
-        what = "P(positive class)" if self.binary else "Probability of the prediction"
-        share = "Share of positives" if self.binary else "Share of right predictions"
+        what, share = "Probability of the prediction", "Share of right predictions"
+        if self.binary:
+            one = "positive class" if self.positive is None else self.positive
+            what, share = f"P({one})", f"Share of {one}"
         self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=share)
         self.count_ax_.set(xlabel=what, ylabel="Rows")
         self.ax_.tick_params(labelbottom=False)
@@ -233,3 +246,11 @@ class ReliabilityDisplay:
             for name, line in self.lines_.items()
         ]
         legend_inside(self.ax_, entries, "upper left", "above")
+
+
+def _positive(y_true, labels):
+    """Name of the second class, or None where it is not known."""
+    if labels is None and not is_dask(y_true):
+        labels = np.unique(y_true)
+    known = labels is not None and len(labels) == 2
+    return f"class {labels[1]}" if known else None

@@ -157,7 +157,7 @@ def _forms(entries, ncols, size):
 
 
 def legend_inside(ax, entries, loc, side):
-    """A legend in a corner of the axes, or `place_legend` where it would cover lines.
+    """A legend inside the axes, or `place_legend` where it would cover lines.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def legend_inside(ax, entries, loc, side):
         With all else that is drawn.
     entries : sequence of (handle, name, what follows the name)
     loc : str
-        The corner.
+        The corner; "best" finds one again when limits change.
     side : {"above", "below"}
     """
     lay_out(ax.figure)

@@ -1,6 +1,6 @@
 """Colours that everybody can tell apart, and axes to draw on."""
 
-from itertools import cycle, islice, product
+from itertools import cycle, islice, pairwise, product
 
 import numpy as np
 
@@ -56,6 +56,50 @@ def foreground():
 def lay_out(figure):
     """Bring everything where it will be drawn; a subfigure only with all the figure."""
     figure.canvas.figure.draw_without_rendering()
+
+
+def check_not_empty(values, name):
+    """Refuse what has no rows.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not len(values):
+        raise ValueError(f"{name} is empty: there is nothing to draw.")
+
+
+def label_below_offset(ax):
+    """Move the label of the x-axis below a factor such as 1e-9, which is beside it."""
+    import matplotlib
+
+    lay_out(ax.figure)
+    offset = ax.xaxis.get_offset_text()
+    if offset.get_text():
+        height = 72 * offset.get_window_extent().height / ax.figure.dpi
+        ax.xaxis.labelpad = matplotlib.rcParams["axes.labelpad"] + height
+
+
+def thin_ticks(ax):
+    """Fewer ticks on axes as they were laid out, until no label lies on another."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis, along in ((ax.xaxis, 0), (ax.yaxis, 1)):
+        for nbins in range(4, 0, -1):
+            if not _ticks_overlap(axis, along):
+                break
+            axis.set_major_locator(
+                MaxNLocator(nbins, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1)
+            )
+
+
+def _ticks_overlap(axis, along):
+    low, high = sorted(axis.get_view_interval())
+    labels = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+    boxes = [one.get_window_extent() for at, one in labels if low <= at <= high]
+    ends = sorted((one.min[along], one.max[along]) for one in boxes)
+    gap = axis.axes.figure.dpi / 36 * (along == 0)
+    return any(b[0] < a[1] + gap for a, b in pairwise(ends))
 
 
 def tidy(ax, grid=True):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skpuma.plotting._room import Arrangement, fit, inches_of
-from skpuma.plotting._style import PALETTE, axes_or_new, tidy
+from skpuma.plotting._style import PALETTE, axes_or_new, check_not_empty, tidy
 
 # A smaller extra weight is the solver's rounding.
 REWEIGHTED = 1e-6
@@ -97,9 +97,12 @@ class WeightsDisplay:
 
         Raises
         ------
+        ValueError
+            If there are no rows.
         ImportError
             If matplotlib is not installed.
         """
+        check_not_empty(self.extra, "extra")
         weight = np.asarray(self.row_weight, dtype=float)
         extra = np.sort(np.asarray(self.extra, dtype=float))[::-1]
         self.extra_ = extra[extra > REWEIGHTED]

@@ -168,8 +168,6 @@ def test_influence_says_what_is_wrong():
     X, y = table()
     with pytest.raises(ValueError, match="kind='phi' is not one of"):
         InfluenceDisplay.from_valuator(valuator(), X, y, kind="phi")
-    with pytest.raises(ValueError, match="sort_by='other' is not one of"):
-        InfluenceDisplay.from_valuator(valuator(), X, y, criterion="other")
     with pytest.raises(ValueError, match="the fit had 120"):
         InfluenceDisplay.from_valuator(valuator(), X[:50], y[:50])
 
@@ -261,6 +259,16 @@ def test_reliability_of_weights_and_several_classes():
     np.testing.assert_allclose(display.lines_["a"].get_ydata(), outcome[used])
 
 
+@pytest.mark.parametrize("labels", [None, ["no", "yes"]])
+def test_reliability_names_the_positive_class(labels):
+    y, p = ["no", "yes", "yes"], [0.4, 0.4, 0.9]
+    display = ReliabilityDisplay.from_predictions(y, p, labels=labels)
+    assert display.count_ax_.get_xlabel() == "P(class yes)"
+    assert display.ax_.get_ylabel() == "Share of class yes"
+    unknown = ReliabilityDisplay(display.curves, display.error).plot()
+    assert unknown.count_ax_.get_xlabel() == "P(positive class)"
+
+
 def test_reliability_of_a_model_without_a_name():
     y, p = [0, 1, 1, 1], np.array([0.4, 0.4, 0.9, 0.9])
     display = ReliabilityDisplay.from_predictions(y, p, n_bins=2)
@@ -315,6 +323,20 @@ def test_direction_reads_moves_off_models():
     np.testing.assert_allclose(display.theta, [1.0, 2.0])
     np.testing.assert_allclose(display.naive, [0.5, 0.0])
     np.testing.assert_allclose(display.puma, [0.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("marked", "legend"),
+    [
+        (None, ["marked row"]),
+        ([False] * 3, ["another row"]),
+        ([True, False, False], ["marked row", "another row"]),
+    ],
+)
+def test_direction_names_the_rows_there_are(marked, legend):
+    display = DirectionDisplay.from_surfaces(**MOVES, marked=marked)
+    texts = display.axes_[0].get_legend().get_texts()
+    assert [text.get_text() for text in texts] == legend
 
 
 def test_direction_says_what_is_wrong():

@@ -7,6 +7,7 @@ import pytest
 
 from skpuma.metrics import detection_curve
 from skpuma.plotting import DetectionCurveDisplay
+from skpuma.plotting._room import _covers
 from skpuma.plotting._style import line_styles
 
 
@@ -51,6 +52,14 @@ def test_legend_is_best_first():
     display = DetectionCurveDisplay.from_values(values, noisy)
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert texts == ["best possible", "ties", "good", "random", "random"]
+
+
+def test_legend_covers_no_line_when_limits_change():
+    values, noisy = case()
+    display = DetectionCurveDisplay.from_values(values, noisy)
+    display.ax_.set_xlim(0, 0.3)
+    display.figure_.canvas.draw()
+    assert not _covers(display.ax_, display.ax_.get_legend())
 
 
 def test_axes_of_the_user_and_a_single_array(pyplot):

@@ -82,8 +82,29 @@ def path_of_one(ax):
     return plotting.PatchPathDisplay.from_history(history(1), delta=0.01, ax=ax)
 
 
+ROWS = [f"customer-{n:05d}-of-the-northern-branch" for n in range(60)]
+
+
+def influence(ax, top=8):
+    rng = np.random.default_rng(0)
+    leverage, value = 0.7 * rng.random(60), 1e-9 * rng.normal(size=60)
+    return plotting.InfluenceDisplay(leverage, value, ROWS).plot(ax=ax, top=top)
+
+
+def influence_far_apart(ax):
+    leverage, value = [1e-12, 1e-9, 0.9], [1e12, -1e13, 1]
+    return plotting.InfluenceDisplay(leverage, value, NAMES).plot(ax=ax)
+
+
+def conflict(ax, top=8):
+    effect = 1e-9 * np.random.default_rng(0).normal(size=(60, 2))
+    names = "log_loss", "calibration_error"
+    return plotting.ConflictDisplay(effect, names, ROWS).plot(ax=ax, top=top)
+
+
+LABELLED = (influence, influence_far_apart, conflict)
 HOSTILE = (detection, direction, issues, issue_pictures, patched, reliability, path)
-draws = pytest.mark.parametrize("draw", (*HOSTILE, path_of_one))
+draws = pytest.mark.parametrize("draw", (*HOSTILE, *LABELLED, path_of_one))
 
 
 def check(display, monkeypatch, where):
@@ -140,6 +161,33 @@ def test_subfigures(draw, pyplot):
         box = ax.get_tightbbox()
         assert figure.bbox.padded(1.0).x0 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
         assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1
+
+
+def direction_of_small_moves(ax):
+    """Ticks with several digits."""
+    moves = {key: 0.06 * np.array(MOVES[key]) for key in ("phi", "naive", "puma")}
+    shown = {**MOVES, **moves, "theta": [0.512, -0.251]}
+    return plotting.DirectionDisplay.from_surfaces(**shown, ax=ax)
+
+
+@pytest.mark.parametrize("draw", [influence, conflict, direction_of_small_moves])
+def test_one_of_nine(draw, pyplot, monkeypatch):
+    figure, axes = pyplot.subplots(3, 3, figsize=(12, 9))
+    display = draw(axes[0, 0])
+    check(display, monkeypatch, figure.bbox)
+    labels, inside = getattr(display, "labels_", ()), axes_of(display)[0].bbox
+    assert len(labels) >= 5 or draw is direction_of_small_moves
+    for label, box in texts_of(figure, monkeypatch).items():
+        if label in labels:
+            assert inside.contains(*box.min) and inside.contains(*box.max)
+
+
+@pytest.mark.parametrize("draw", [influence, conflict])
+def test_labels_without_room_are_left_out(draw, pyplot):
+    display = draw(pyplot.subplots(figsize=(2.6, 2.2))[1], top=30)
+    assert 0 < len(display.labels_) < len(draw(None, top=30).labels_)
+    # Limits that change later move them over no other axes.
+    assert all(label.get_clip_on() for label in display.labels_)
 
 
 def test_axes_without_a_grid_and_an_array_of_axes(pyplot, monkeypatch):
