@@ -246,9 +246,13 @@ class Objective:
         rate = self.penalty_rate if rate is None else rate
         moved = np.flatnonzero(weight)
         # A removal moves the weights of few rows: the others are not read.
-        part = moved if len(moved) <= FEW * len(weight) else slice(None)
-        pull = weight[part, None] * self.residual[part]
-        total = self.model.vjp(rows.take(self.X, part), pull)
+        X = self.X
+        if len(moved) <= FEW * len(weight):
+            X = rows.take(X, moved)
+            pull = weight[moved, None] * self.residual[moved]
+        else:
+            pull = weight[:, None] * self.residual
+        total = self.model.vjp(X, pull)
         total = total + (weight @ rate) * self.penalty_share
         return total / self.total_weight
 
