@@ -129,4 +129,4 @@ images = PatchedImagesDisplay.from_estimators(
 # where to stop at the latest: on MNIST one group of fours ends the path, on the small
 # digits the style is forgotten before. ``python -m tests.benchmarks styles`` measures a
 # milder patch over ten seeds, and ``mnist_style`` one on all 60,000 rows, where a style
-# that stands apart is erased and the other fours lose 0.02.
+# that stands apart is erased and the other fours lose 0.01.
