@@ -35,7 +35,7 @@ def runs(call):
     """yes, or no with the error."""
     try:
         call()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - whatever a package refuses with
         return f"no ({type(error).__name__}: {str(error).splitlines()[0][:70]})"
     return "yes"
 

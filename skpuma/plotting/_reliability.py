@@ -129,7 +129,7 @@ class ReliabilityDisplay:
         y_true,
         y_prob,
         *,
-        name="model",
+        name=None,
         n_bins=15,
         sample_weight=None,
         labels=None,
@@ -143,9 +143,8 @@ class ReliabilityDisplay:
         y_true : array-like (n,)
         y_prob : dict of str to array-like (n,) or (n, n_classes), or one array-like
             Of every model by its name, or of the only one.
-        name : str, default "model"
-            What the legend calls probabilities that come without a name. Not used for
-            a dict.
+        name : str, default None
+            What the legend calls probabilities that come without one; None is "model".
         n_bins, sample_weight, labels : as in `skpuma.metrics.reliability_curve`
         ax, line_kwargs : as in `from_estimators`
 
@@ -156,10 +155,15 @@ class ReliabilityDisplay:
         Raises
         ------
         ValueError, ImportError
-            As `from_estimators`.
+            As `from_estimators`, and if there is a name beside those of a dict.
         """
         if not isinstance(y_prob, dict):
-            y_prob = {name: y_prob}
+            y_prob = {"model" if name is None else name: y_prob}
+        elif name is not None:
+            raise ValueError(
+                f"name={name!r} is for one array; the keys of the dict name its "
+                f"models: {list(y_prob)}."
+            )
         if not y_prob:
             raise ValueError("There is no model to draw: pass a dict of name to one.")
         options = {

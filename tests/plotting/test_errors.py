@@ -120,3 +120,11 @@ def test_lists_and_dicts_of_frames_are_drawn():
     )
     display = DetectionCurveDisplay.from_values(dict(HISTORY.items()), [True, False])
     assert list(display.lines_) == ["s", "loss"]
+
+
+def test_a_name_is_for_probabilities_without_one():
+    y, p = [0, 1, 1, 0], [0.2, 0.7, 0.9, 0.4]
+    drawn = ReliabilityDisplay.from_predictions(y, p, name="mine")
+    assert list(drawn.lines_) == ["mine"]
+    with pytest.raises(ValueError, match=r"name='mine' is for one array.*\['other'\]"):
+        ReliabilityDisplay.from_predictions(y, {"other": p}, name="mine")
