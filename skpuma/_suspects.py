@@ -273,8 +273,10 @@ def _intervals(valued, part, of_criterion, settings, rng):
     count = int(np.clip(BOOTSTRAP_ROWS // len(of_criterion[1]), FEWEST, N_BOOTSTRAP))
     if valued.solver.iterative:
         count = FEWEST
+    # The model alone counts for the replicates, and rows of positive weight.
+    known = valued.solver, valued.folds[0].S
     S = trust.replicates_of(
-        part, of_criterion, settings, valued.names, count, rng, valued.solver
+        part, of_criterion, settings, valued.names, count, rng, known
     )
     psi = np.stack([scores.psi_matrix(part, one) for one in S], axis=1)
     return np.quantile(psi, TAILS, axis=2)

@@ -105,9 +105,12 @@ class Objective:
         model, weight = model.weigh(record.class_weights, y, sample_weight)
         return cls(model, X, y, weight, record)
 
-    def at(self, theta):
-        """The same objective at other parameters."""
-        return replace(self, model=self.model.at(theta))
+    def at(self, theta, raw=None):
+        """The same objective at other parameters, whose raw outputs may be known."""
+        moved = replace(self, model=self.model.at(theta))
+        if raw is not None:
+            vars(moved)["raw"] = raw
+        return moved
 
     def reweighted(self, weight):
         """The same objective under other effective weights."""

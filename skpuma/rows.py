@@ -18,6 +18,8 @@ from threadpoolctl import ThreadpoolController
 from skpuma import kernels
 
 BLOCK_BYTES = 8 * 2**20
+# What a copy of rows in single precision may take.
+SINGLE_BYTES = 32 * 2**20
 # Share of stored entries above which dense blocks make a Gram matrix faster.
 SPARSE_GRAM_DENSITY = 0.15
 # Multiplications from which several threads make a Gram matrix faster.
@@ -102,6 +104,14 @@ def is_dense(X):
     return isinstance(X, np.ndarray)
 
 
+def in_single(X):
+    """Dense rows in single precision, or themselves where a copy would not be small.
+
+    Those are converted block by block, by every product with a matrix in it.
+    """
+    return X.astype(np.float32, copy=False) if 4 * X.size <= SINGLE_BYTES else X
+
+
 def column_sums(X, weight):
     """``X.T @ weight`` in float64 for weight (n,) or (n, m)."""
     if X.dtype == np.float64:
@@ -121,6 +131,7 @@ def there_and_back(X, M, function):
     ----------
     X : rows (n, d)
     M : ndarray (d, m)
+        Dense rows are multiplied in its precision; sums of blocks are double.
     function : callable
         (products (b, m) of some rows, slice of these rows) -> ndarray (b, q).
 
@@ -135,18 +146,25 @@ def there_and_back(X, M, function):
 
     size = min(UNPACKED // max(d * M.shape[1], 1), TWICE_READ)
     size = size if size >= FEWEST else TWICE_READ
+    several = max(TWICE_READ // size, 1) * size
 
     def part(rows):
         sums = totals = 0.0
-        for start in range(rows.start, rows.stop, size):
-            at = slice(start, min(start + size, rows.stop))
+        for start in range(rows.start, rows.stop, several):
+            at = slice(start, min(start + several, rows.stop))
             # Still in cache when it is read for the second time.
-            block = X[at].astype(np.float64, copy=False)
-            # BLAS reads long rows better as columns of the transpose.
-            forward = (M.T @ block.T).T if d >= WIDE else block @ M
+            block = X[at].astype(M.dtype, copy=False)
+            forward = np.empty((len(block), M.shape[1]), M.dtype)
+            for part in (slice(a, a + size) for a in range(0, len(block), size)):
+                # BLAS reads long rows better as columns of the transpose.
+                if d >= WIDE:
+                    forward[part] = (M.T @ block[part].T).T
+                else:
+                    np.matmul(block[part], M, out=forward[part])
             U = function(forward, at)
-            sums = sums + (U.T @ block).T
-            totals = totals + U.sum(axis=0)
+            for part in (slice(a, a + size) for a in range(0, len(block), size)):
+                sums = sums + (U[part].T @ block[part]).T
+            totals = totals + U.sum(axis=0, dtype=np.float64)
         return sums, totals
 
     with _threads(n * d * M.shape[1]) as run:

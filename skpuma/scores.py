@@ -18,10 +18,12 @@ from skpuma.solvers import Secants, factor
 from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
-# Random vectors of a sketch, and the residual of solves whose result is an estimate.
-PROBES = 4
+# Random vectors of a sketch, and the residual of their solves, which is little beside
+# what so few of them leave open.
+PROBES, PROBE_RESIDUAL = 4, 0.3
 # Parameters up to which their solves share products, and all are in memory.
 PROBED_AT_ONCE = 20_000
+# Residual of solves whose result is an estimate.
 LOOSE = 0.1
 UNREMOVABLE = 1e-8
 # Relative decrement at which a line search fails by rounding, not by the model.
@@ -85,18 +87,18 @@ def _sketched_stationarity(objective, solver, gradient):
     ``E (v . H^-1 g_j)^2 = ||H^-1 g_j||^2`` for v of independent normals, so that one
     solve and one pass over the rows say something about the displacement of every row.
     """
-    loose = solver.loosened(LOOSE)
+    rough = solver.loosened(PROBE_RESIDUAL)
     rng = np.random.default_rng(0)
     square = np.zeros(rows.count(objective.X))
     # Sparse rows are not to be outgrown by what is computed from them.
     small = rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE
     width = PROBES if small else 1
     for _ in range(0, PROBES, width):
-        S = loose.solve(rng.standard_normal((width, len(gradient))).T).value
+        S = rough.solve(rng.standard_normal((width, len(gradient))).T).value
         square += np.square(psi_matrix(objective, S)).sum(axis=1)
     moved = np.sqrt(square / PROBES) * objective.weight / objective.total_weight
     unit = np.percentile(moved[objective.weight > 0], 90)
-    step = np.linalg.norm(loose.solve(gradient).value)
+    step = np.linalg.norm(solver.loosened(LOOSE).solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
     size = float(np.abs(gradient).max())
     return Stationarity(value, size, objective.model.gradient_tolerance())

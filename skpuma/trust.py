@@ -106,8 +106,12 @@ class Replicates:
     objective: object
 
 
-def replicates_of(objective, measured, settings, names, n_bootstrap, rng, solver=None):
-    """S (m, p, B) of one model under reweighted rows (X, y, weight, groups)."""
+def replicates_of(objective, measured, settings, names, n_bootstrap, rng, known=None):
+    """S (m, p, B) of one model under reweighted rows (X, y, weight, groups).
+
+    `known` is the solver and S (p, m) of the model under the weights as they are, where
+    there are such.
+    """
     model = objective.model
     used = measured[2] > 0
     X, y, weight, groups = measured
@@ -127,17 +131,15 @@ def replicates_of(objective, measured, settings, names, n_bootstrap, rng, solver
         factors = weight * rng.exponential(size=(size, len(weight)))
         for c, gradient in enumerate(parts):
             gradients[c, :, b + 1 : b + size + 1] = gradient(factors)
-    solver = settings.factored(objective) if solver is None else solver
+    solver, shared = (settings.factored(objective), None) if known is None else known
     if not solver.iterative:
         return np.stack([scores.solve_criteria(solver, g[:, 1:]) for g in gradients])
-    shared, spread = (
-        np.stack([scores.solve_criteria(solver.loosened(residual), g) for g in part])
-        for residual, part in (
-            (SHARED_RESIDUAL, gradients[:, :, :1]),
-            (SPREAD_RESIDUAL, gradients[:, :, 1:] - gradients[:, :, :1]),
-        )
-    )
-    return shared + spread
+    if shared is None:
+        loose = solver.loosened(SHARED_RESIDUAL)
+        shared = np.hstack([scores.solve_criteria(loose, g[:, :1]) for g in gradients])
+    loose = solver.loosened(SPREAD_RESIDUAL)
+    spread = [scores.solve_criteria(loose, g[:, 1:] - g[:, :1]) for g in gradients]
+    return shared.T[:, :, None] + np.stack(spread)
 
 
 def _reweighted(measure, model):

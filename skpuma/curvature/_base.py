@@ -65,6 +65,11 @@ class Curvature(LinearOperator):
         matrix[np.diag_indices_from(matrix)] += self.diagonal_part
         return matrix
 
+    @property
+    def single(self):
+        """Its products in single precision, as `SingleProducts`, or None."""
+        return None
+
     def total(self, function, *args):
         """``function(curvature, *args)`` summed over blocks of rows."""
         return function(self, *args)

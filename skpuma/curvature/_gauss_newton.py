@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from skpuma.curvature._base import Curvature
+from skpuma.curvature._single import SingleProducts
 
 
 class GaussNewton(Curvature):
@@ -45,10 +46,11 @@ class GaussNewton(Curvature):
     @cached_property
     def _multiplier(self):
         """The model as products take it."""
-        model = self.objective.model
-        if not hasattr(model, "remembering"):
-            return model
-        return model.remembering(self.objective.X)
+        return self.objective.model.remembering(self.objective.X)
+
+    @cached_property
+    def single(self):
+        return SingleProducts(self) if SingleProducts.fits(self) else None
 
     def _matmat(self, V):
         product = self._multiplier.gram_product(

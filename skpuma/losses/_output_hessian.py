@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from skpuma.utils._softmax import row_sum
-
 # Share of the largest entry below which a sum of entries is rounding.
 CLOSED = 1e-13
+# Shares of the largest that single precision leaves out: their products would be
+# denormal numbers, which take a processor a hundred times as long.
+LOST = 1e-15
 
 
 class OutputHessian:
@@ -25,6 +26,11 @@ class OutputHessian:
     def __matmul__(self, V):
         """``L_i V_i`` (n, k, m) for V (n, k, m)."""
         return self.matrices @ V
+
+    def in_single(self):
+        """The same in single precision, and the number that it is to be times."""
+        matrices, unit = _in_single(self.matrices)
+        return OutputHessian(matrices), unit
 
     def closed(self):
         """Whether the rows of every L_i sum to zero, up to rounding."""
@@ -55,26 +61,33 @@ class SoftmaxHessian:
     scale : ndarray (n,)
     """
 
-    def __init__(self, p, scale):
+    def __init__(self, p, scale, weighted=None):
         self.p = p
         self.scale = scale
+        # Products need it again and again.
+        self.weighted = scale[:, None] * p if weighted is None else weighted
 
     def __getitem__(self, rows):
-        return SoftmaxHessian(self.p[rows], self.scale[rows])
+        return SoftmaxHessian(self.p[rows], self.scale[rows], self.weighted[rows])
 
     def __matmul__(self, V):
         """``L_i V_i`` (n, k, m) for V (n, k, m)."""
         if V.shape[2] == 1:
-            # A reduction of short rows takes longer than all else.
-            moved = self.p * V[:, :, 0]
-            moved -= self.p * row_sum(moved)[:, None]
-            moved *= self.scale[:, None]
+            V = V[:, :, 0]
+            # As a product: a reduction of short rows takes longer than all else.
+            mean = (self.p * V) @ np.ones(V.shape[1], V.dtype)
+            moved = V - mean[:, None]
+            moved *= self.weighted
             return moved[:, :, None]
-        p = self.p[:, :, None]
-        moved = p * V
-        moved -= p * moved.sum(axis=1, keepdims=True)
-        moved *= self.scale[:, None, None]
+        moved = V - (self.p[:, :, None] * V).sum(axis=1, keepdims=True)
+        moved *= self.weighted[:, :, None]
         return moved
+
+    def in_single(self):
+        """The same in single precision, and the number that it is to be times."""
+        p, size = _in_single(self.p)
+        scale, unit = _in_single(self.scale)
+        return SoftmaxHessian(p * np.float32(size), scale), unit
 
     def closed(self):
         """Whether the rows of every L_i sum to zero."""
@@ -93,5 +106,12 @@ class SoftmaxHessian:
 
     def total(self):
         """``sum_i L_i`` (k, k)."""
-        weighted = self.scale[:, None] * self.p
-        return np.diag(weighted.sum(axis=0)) - weighted.T @ self.p
+        return np.diag(self.weighted.sum(axis=0)) - self.weighted.T @ self.p
+
+
+def _in_single(array):
+    """An array in single precision with entries of at most 1, and their unit."""
+    unit = float(np.abs(array).max(initial=0.0)) or 1.0
+    array = array / unit
+    array[np.abs(array) < LOST] = 0.0
+    return array.astype(np.float32), unit

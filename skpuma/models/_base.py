@@ -50,6 +50,9 @@ class BaseModel(ABC):
         Class labels in the order of the coded targets.
     sparse : bool
         Whether CSR rows are supported.
+    single : bool
+        Whether `gram_product` computes in single precision if theta, dense rows and
+        tangents are in it.
     curvature : str
         What ``curvature="auto"`` means.
     relative_damping : float
@@ -62,6 +65,7 @@ class BaseModel(ABC):
     curvature = "hessian"
     relative_damping = 0.0
     sparse = False
+    single = False
     classes = None
 
     def __init__(self, estimator):
@@ -360,6 +364,10 @@ class BaseModel(ABC):
         return self.there_and_back(
             X, lambda forward, block: hessian[block] @ forward, V
         )
+
+    def remembering(self, X):
+        """This model, or a copy that keeps what many products with these rows share."""
+        return self
 
     def there_and_back(self, X, function, V):
         """``sum_i J_i.T function(J_i V)`` (p, m) for V (p, m).

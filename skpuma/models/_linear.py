@@ -31,6 +31,7 @@ class LinearModel(BaseModel):
 
     convex = True
     sparse = True
+    single = True
 
     def _layout(self):
         coef, intercept = self._arrays(self.estimator)
@@ -93,11 +94,11 @@ class LinearModel(BaseModel):
         if self.free_coef is None:
             coef = V[:middle].reshape(k, d, *V.shape[1:])
         else:
-            coef = np.zeros((k, d, *V.shape[1:]))
+            coef = np.zeros((k, d, *V.shape[1:]), V.dtype)
             coef[self.free_coef] = V[:middle]
         if self.free_intercept.all():
             return coef, V[middle:]
-        intercept = np.zeros((k, *V.shape[1:]))
+        intercept = np.zeros((k, *V.shape[1:]), V.dtype)
         intercept[self.free_intercept] = V[middle:]
         return coef, intercept
 

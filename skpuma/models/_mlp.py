@@ -109,6 +109,7 @@ class MLPModel(BaseModel):
     # more of it also blurs what a patch can reach.
     curvature = "gauss_newton"
     relative_damping = 1e-1
+    single = True
     _remembered = None
 
     @classmethod
@@ -238,16 +239,14 @@ class MLPModel(BaseModel):
 
     def _blocks(self, X):
         width = sum(fan_in + fan_out for fan_in, fan_out in self.shapes)
-        return rows.blocks(rows.count(X), 8 * width, BLOCK_BYTES)
+        itemsize = self.theta.dtype.itemsize
+        return rows.blocks(rows.count(X), itemsize * width, BLOCK_BYTES)
 
     def remembering(self, X):
-        """A copy that keeps the activations of these rows, if they take little memory.
-
-        For many products with the curvature at one theta, of which a third would go
-        into the same forward pass.
-        """
+        # The activations, if they take little memory: of many products with the
+        # curvature at one theta, a third would go into the same forward pass.
         hidden = sum(fan_out for _, fan_out in self.shapes[:-1])
-        if 8 * rows.count(X) * hidden > REMEMBERED_BYTES:
+        if self.theta.dtype.itemsize * rows.count(X) * hidden > REMEMBERED_BYTES:
             return self
         other = copy.copy(self)
         other._remembered = {}
@@ -255,11 +254,16 @@ class MLPModel(BaseModel):
 
     def _inputs(self, X, block):
         """Inputs of every layer for a block of the rows."""
+        # In single precision if theta is; rows in single precision under a theta in
+        # double are converted by the products.
+        inside = X[block]
+        if self.theta.dtype == np.float32:
+            inside = inside.astype(np.float32, copy=False)
         if self._remembered is None:
-            return self._forward(X[block])[0]
+            return self._forward(inside)[0]
         if block.start not in self._remembered:
-            self._remembered[block.start] = self._forward(X[block])[0][1:]
-        return [X[block], *self._remembered[block.start]]
+            self._remembered[block.start] = self._forward(inside)[0][1:]
+        return [inside, *self._remembered[block.start]]
 
     # -- the contract ------------------------------------------------------------------
 
@@ -340,7 +344,7 @@ class MLPModel(BaseModel):
         return out
 
     def gram_product(self, X, hessian, V):
-        out = np.zeros_like(V)
+        out = np.zeros(V.shape)
         for block in self._blocks(X):
             inputs = self._inputs(X, block)
             for m in range(V.shape[1]):

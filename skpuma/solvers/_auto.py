@@ -11,7 +11,7 @@ EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
 # Multiplications (a second) of a matrix of several coupled classes beyond which callers
 # without need of a factor do without.
-MATRIX_WORK = 2e10
+MATRIX_WORK = 1e9
 # Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8
 

@@ -17,6 +17,10 @@ CLEAR = 1e-10
 SURE_STEPS, SURE_TOLERANCE = 50, 1e-6
 # The recurrence forgets the true residual by rounding; it is set right this often.
 MAX_RESTARTS = 5
+# Factor by which products in single precision lower a residual before it is measured,
+# and by which it may then be larger than they said.
+DROP, LOST = 1e-4, 5.0
+PRECISIONS = ("auto", "double")
 
 
 class CG(BaseSolver):
@@ -38,20 +42,26 @@ class CG(BaseSolver):
     max_iter : int, optional
         Block products with H. Default: 10 times the number of parameters, at least 100
         and at most 1000.
-    preconditioner : {"auto", "diagonal", "kronecker", "nystrom", "woodbury", "none"}
-        "kronecker" is exact where all rows of a linear model with several outputs have
+    preconditioner : str
+        "softmax" inverts the blocks of every class of a linear model with a softmax
+        over three classes or more, for dense rows, and many. "kronecker" is exact where all rows of a linear model with several outputs have
         the same output Hessian; it needs dense rows. "diagonal" divides by the diagonal
         of H, after the intercepts of a linear model are eliminated exactly. "nystrom"
         also divides out the largest eigenvalues that are left, from a random sketch.
         "woodbury" inverts the curvature of a sample of the rows (1500 by outputs, or
         half the parameters). "auto" is "woodbury" for a
         network, and where the sample is all rows, if every parameter has a penalty or
-        damping; otherwise "kronecker" where it fits, else "diagonal", for a linear
-        model and "none" for a network, and "nystrom" on top as soon as the solves have
-        taken half the products that its sketch may.
+        damping; otherwise "softmax" or "kronecker" where they fit; else "diagonal" for
+        a linear model and "none" for a network, and "nystrom" on top as soon as the
+        solves have taken half the products that its sketch may.
     rank : int, optional
         Columns of the sketch of "nystrom", which are all kept. By default as many as
         show outstanding eigenvalues, at most 128.
+
+    precision : {"auto", "double"}
+        "auto" takes the products between two measurements of the residual in single
+        precision, where the model has them and rows are dense and many; the residual
+        is measured, and set right, in double precision. "double" takes all in it.
 
     `solve` takes a further argument ``start``, a solution of the shape of b that is
     already near; columns for which it is worse than 0 ignore it.
@@ -80,8 +90,14 @@ class CG(BaseSolver):
         max_iter=None,
         preconditioner="auto",
         rank=None,
+        precision="auto",
     ):
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"Unknown precision {precision!r}; choose one of {list(PRECISIONS)}."
+            )
         super().__init__(curvature)
+        self.precision = precision
         self.tolerance = tolerance
         p = curvature.shape[0]
         self.max_iter = max_iter or int(np.clip(10 * p, 100, 1000))
@@ -131,13 +147,21 @@ class CG(BaseSolver):
             moved = self.curvature @ start
             closer = np.linalg.norm(B - moved, axis=0) < np.linalg.norm(B, axis=0)
             X[:, closer], product = start[:, closer], np.where(closer, moved, 0.0)
-        n_iter, before = 0, np.inf
+        if self.precision == "auto" and self.curvature.single is not None:
+            X, product, n_iter, done = self._iterate_roughly(B, goal, X, product)
+            if done:
+                return X, product, n_iter
+        else:
+            n_iter = 0
+        # What single precision has cost is not to be missed.
+        before, limit = np.inf, n_iter + self.max_iter
+        sure = self.tolerance >= SURE_TOLERANCE
         for _ in range(MAX_RESTARTS):
             taken = n_iter
             R = B - product
-            sure = self.tolerance >= SURE_TOLERANCE
             # Aim a little lower where the residual that counts is measured afterwards.
-            n_iter = self._descend(X, R, goal if sure else 0.5 * goal, n_iter)
+            aim = goal if sure else 0.5 * goal
+            n_iter, _ = self._descend(self.curvature, X, R, aim, n_iter, limit)
             if n_iter == taken:
                 break
             if sure and n_iter <= SURE_STEPS:
@@ -145,17 +169,54 @@ class CG(BaseSolver):
             product = self.curvature @ X
             left = np.linalg.norm(B - product, axis=0)
             worst = float(np.max(left / np.where(goal > 0, goal, 1.0)))
-            if not 1.0 < worst < 0.5 * before or n_iter >= self.max_iter:
+            if not 1.0 < worst < 0.5 * before or n_iter >= limit:
                 break
             before = worst
         return X, product + np.zeros_like(B), n_iter
 
-    def _descend(self, X, R, goal, n_iter):
-        """Lower the residual of X to `goal`; both are changed in place."""
+    def _iterate_roughly(self, B, goal, X, product):
+        """(X, H X, n_iter, done) by products in single precision, as far as they help.
+
+        The residual is measured in double precision whenever it is `DROP` times as
+        large, and the last of it that was as small as it was said to be is returned.
+        """
+        single, n_iter, last = self.curvature.single, 0, None
+        sure = self.tolerance >= SURE_TOLERANCE
+        while n_iter < self.max_iter:
+            R, moved = B - product, X.copy()
+            aim = goal if sure else 0.5 * goal
+            aim = np.maximum(aim, DROP * np.linalg.norm(R, axis=0))
+            taken = n_iter
+            try:
+                n_iter, last = self._descend(
+                    single, moved, R, aim, n_iter, self.max_iter, last
+                )
+            except SolverError:
+                break  # by rounding, maybe
+            if n_iter == taken:
+                break
+            said = np.maximum(aim, 10.0 * single.error(moved))
+            if sure and n_iter <= SURE_STEPS and (said <= goal).all():
+                return moved, B - R, n_iter, True
+            measured = self.curvature @ moved
+            left = np.linalg.norm(B - measured, axis=0)
+            if (left > LOST * aim).any():
+                break
+            X, product = moved, measured
+            if (left <= goal).all():
+                return X, product, n_iter, True
+        return X, product, n_iter, False
+
+    def _descend(self, matrix, X, R, goal, n_iter, limit, last=None):
+        """Lower the residual of X to `goal`; both are changed in place.
+
+        `last` is None, or the directions that an earlier descent returned last: the
+        next ones are conjugate to them, as if the residual had not been set right.
+        """
         active = np.flatnonzero(np.linalg.norm(R, axis=0) > goal)
-        whole, P, HP, inverse_curve = R, None, None, None
-        R = whole[:, active]
-        while len(active) and n_iter < self.max_iter:
+        whole, R = R, R[:, active]
+        P, HP, inverse_curve = (None, None, None) if last is None else last
+        while len(active) and n_iter < limit:
             if self._preconditioning.widened():
                 self.info["preconditioner"] = self._preconditioning.kind
                 P = None
@@ -165,8 +226,9 @@ class CG(BaseSolver):
                 Z -= P @ inverse_curve(HP.T @ Z)
             P = _independent(Z, scale)
             if not P.shape[1]:
+                P = None
                 break
-            HP = self.curvature @ P
+            HP = matrix @ P
             n_iter += 1
             self._preconditioning.spent += P.shape[1]
             inverse_curve = self._inverse(P.T @ HP)
@@ -181,7 +243,7 @@ class CG(BaseSolver):
                 whole[:, active] = R
                 active, R = active[still], R[:, still]
         whole[:, active] = R
-        return n_iter
+        return n_iter, None if P is None else (P, HP, inverse_curve)
 
     def _inverse(self, curve):
         """The inverse of ``P.T H P`` as a function; refuses what is not positive."""

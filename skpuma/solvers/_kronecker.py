@@ -79,11 +79,11 @@ class Kronecker:
     def right(self, V):
         """``F V``, with ``F F.T`` the inverse."""
         W = self._scale * V.reshape(self._scale.shape[:2] + V.shape[1:])
-        return self._join(np.matmul(self._columns, self._mixed(self._classes, W)))
+        return self._join(_along(self._mixed(self._classes, W), self._columns.T))
 
     def left(self, R):
         """``F.T R``."""
-        W = np.matmul(self._columns.T, self._split(R))
+        W = _along(self._split(R), self._columns)
         W = self._mixed(self._classes.T, W)
         return (self._scale * W).reshape(-1, R.shape[1])
 
@@ -101,6 +101,11 @@ class Kronecker:
     def _join(self, W):
         coef = W[:, : self._n_coef].reshape(-1, W.shape[2])
         return np.concatenate([coef, W[:, -1]]) if self._intercept else coef
+
+
+def _along(W, matrix):
+    """``sum_j W_kjm matrix_jc`` (k, c, m), by one product of matrices."""
+    return np.tensordot(W, matrix, ([1], [0])).transpose(0, 2, 1)
 
 
 def _without_shift(outer, inner):

@@ -13,9 +13,18 @@ from scipy import sparse
 from skpuma import rows
 from skpuma.losses._output_hessian import OutputHessian
 from skpuma.solvers._kronecker import Kronecker
+from skpuma.solvers._softmax_blocks import SoftmaxBlocks
 from skpuma.utils.errors import SolverError
 
-PRECONDITIONERS = ("auto", "diagonal", "kronecker", "none", "nystrom", "woodbury")
+PRECONDITIONERS = (
+    "auto",
+    "diagonal",
+    "kronecker",
+    "none",
+    "nystrom",
+    "softmax",
+    "woodbury",
+)
 # Rows times outputs of a row sample: at most, and below which it says too little.
 SAMPLE_ROWS = 1500
 SMALLEST_SAMPLE = 200
@@ -257,8 +266,8 @@ class Preconditioning:
     Parameters
     ----------
     curvature : Curvature
-    name : {"auto", "diagonal", "kronecker", "nystrom", "woodbury", "none"}
-        See `skpuma.solvers._cg.CG`.
+    name : str
+        One of `PRECONDITIONERS`, see `skpuma.solvers._cg.CG`.
     rank : int or None
         Columns of the sketch of "nystrom".
 
@@ -288,7 +297,9 @@ class Preconditioning:
         self.curvature, self.rank, self.spent = curvature, rank, 0
         self._current = self._choose(name)
         self._lazy = name == "auto" and curvature.psd and _sketch_is_small(curvature)
-        self._lazy = self._lazy and not isinstance(self._current, RowSample)
+        # What those leave has no outstanding eigenvalues.
+        done = RowSample, Kronecker, SoftmaxBlocks
+        self._lazy = self._lazy and not isinstance(self._current, done)
 
     @property
     def kind(self):
@@ -323,13 +334,23 @@ class Preconditioning:
         if name == "none":
             return Identity()
         base = Identity()
-        if name == "kronecker" or (name != "diagonal" and _has_kronecker(curvature)):
-            if not _has_kronecker(curvature):
+        alike = _has_kronecker(curvature)
+        operator = _output_operator(curvature) if alike else None
+        blocks = alike and SoftmaxBlocks.fits(curvature, operator)
+        if name == "softmax" and not blocks:
+            raise SolverError(
+                "preconditioner='softmax' is for dense rows, and many, of a linear "
+                "model with a softmax over three classes or more: use 'auto'."
+            )
+        if name == "softmax" or (name == "auto" and blocks):
+            return SoftmaxBlocks(curvature, operator)
+        if name == "kronecker" or (name != "diagonal" and alike):
+            if not alike:
                 raise SolverError(
                     "preconditioner='kronecker' is for dense rows of a linear model "
                     "with several outputs that share one penalty: use 'auto'."
                 )
-            base = Kronecker(curvature, _output_operator(curvature))
+            base = Kronecker(curvature, operator)
         elif name == "diagonal" or curvature.objective.model.convex:
             base = Diagonal(curvature)
         return Nystrom(curvature, base, self.rank) if name == "nystrom" else base

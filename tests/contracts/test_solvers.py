@@ -9,13 +9,13 @@ from scipy import sparse
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 
-from skpuma import solvers
+from skpuma import rows, solvers
 from skpuma.checks import check_solver
-from skpuma.curvature import curvature_of
-from skpuma.solvers import CG, SOLVERS, LiSSA, factor
+from skpuma.curvature import _single, curvature_of
+from skpuma.solvers import CG, SOLVERS, LiSSA, _softmax_blocks, factor
 from skpuma.solvers._auto import choose
 from skpuma.solvers._kronecker import Kronecker
-from skpuma.solvers._preconditioner import Identity, Nystrom
+from skpuma.solvers._preconditioner import PRECONDITIONERS, Identity, Nystrom
 from skpuma.utils._registry import load
 from skpuma.utils.errors import SolverError
 from tests.contracts import problems
@@ -24,11 +24,16 @@ from tests.contracts import problems
 NEEDS_POSITIVE_DIAGONAL = {"woodbury"}
 # Solvers that take a matrix with negative eigenvalues.
 INDEFINITE = {"eigh"}
+# Problems with a softmax over the rows, and rows enough for every class.
+SOFTMAX = {
+    "multinomial null space",
+    "multinomial without penalty",
+    "without intercept, many classes",
+}
 # Solvers without a preconditioner: a condition of 1e12 is refused after the solve.
 NEEDS_CONDITION = {"lissa"}
 # Solvers whose own tolerance is for rankings, and what brings them to rounding.
 TIGHT = {"lissa": partial(LiSSA, tolerance=1e-9, max_depth=100_000)}
-PRECONDITIONERS = ["auto", "diagonal", "kronecker", "none", "nystrom", "woodbury"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -346,7 +351,7 @@ def test_a_block_takes_fewer_iterations_than_its_columns(m, share):
     np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("preconditioner", sorted({*PRECONDITIONERS} - {"kronecker"}))
+@pytest.mark.parametrize("preconditioner", sorted({*PRECONDITIONERS} - {"kronecker", "softmax"}))
 def test_dependent_right_hand_sides(preconditioner):
     matrix = ill_conditioned(100, 1e3).with_damping(1.0)
     p = matrix.shape[0]
@@ -388,6 +393,10 @@ def test_preconditioners(preconditioner, problem):
         with pytest.raises(SolverError, match="several outputs"):
             solver(matrix)
         return
+    if preconditioner == "softmax" and problem not in SOFTMAX:
+        with pytest.raises(SolverError, match="softmax"):
+            solver(matrix)
+        return
     check_solver(solver, matrix)
     kind = solver(matrix).info["preconditioner"]
     assert preconditioner == "auto" or preconditioner in kind
@@ -411,7 +420,7 @@ def test_kronecker_is_exact_where_all_rows_are_alike(intercept):
         assert solver.solve(B).n_iter == 1
 
 
-def test_kronecker_serves_correlated_columns():
+def test_blocks_of_classes_serve_correlated_columns():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((500, 40)) @ rng.standard_normal((40, 40))
     y = problems.classes(X, 3)
@@ -419,10 +428,48 @@ def test_kronecker_serves_correlated_columns():
     b = matrix.objective.row_gradients(np.arange(1)).T
     taken = {
         kind: CG(matrix, preconditioner=kind).solve(b).n_iter
-        for kind in ("auto", "diagonal")
+        for kind in ("auto", "kronecker", "diagonal")
     }
+    assert CG(matrix).info["preconditioner"] == "softmax"
+    assert taken["kronecker"] <= 0.5 * taken["diagonal"]
+    assert taken["auto"] <= 0.5 * taken["kronecker"]
+
+
+def test_blocks_of_classes_take_few_products_where_rows_are_sure():
+    # Columns with large and small variances, and most rows far from any boundary.
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 60)) * np.geomspace(1.0, 1e-2, 60)
+    y = (3.0 * X[:, :5] + 0.3 * rng.gumbel(size=(3000, 5))).argmax(axis=1)
+    model = LogisticRegression(C=10.0, max_iter=500).fit(X, y)
+    matrix = curvature_of(problems.objective_of(model, X, y))
+    b = matrix.objective.row_gradients(np.arange(20)).sum(axis=0)
+    taken = {
+        kind: CG(matrix, tolerance=1e-6, preconditioner=kind).solve(b)
+        for kind in ("softmax", "kronecker", "none")
+    }
+    assert taken["softmax"].n_iter <= 0.5 * taken["kronecker"].n_iter
+    assert taken["kronecker"].n_iter <= taken["none"].n_iter
+    basis = matrix.null_space
+    expected = np.linalg.pinv(matrix.dense(), rcond=1e-12, hermitian=True)
+    expected = expected @ (b - basis @ (basis.T @ b))
+    error = np.linalg.norm(taken["softmax"].value - expected)
+    assert error <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_blocks_of_classes_of_a_sample_and_of_few_rows(monkeypatch):
+    X = problems.rows(4000, 6)
+    y = problems.classes(X, 3)
+    matrix = curvature_of(problems.objective_of(LogisticRegression().fit(X, y), X, y))
+    b = matrix.objective.row_gradients(np.arange(1))[0]
+    every = CG(matrix, preconditioner="softmax").solve(b)
+    monkeypatch.setattr(_softmax_blocks, "ENOUGH", 40)
+    sampled = CG(matrix, preconditioner="softmax").solve(b)
+    assert sampled.n_iter <= every.n_iter + 6
+    np.testing.assert_allclose(sampled.value, every.value, atol=1e-6)
+    monkeypatch.setattr(_softmax_blocks, "MOST", 0)
+    with pytest.raises(SolverError, match="rows, and many"):
+        CG(matrix, preconditioner="softmax")
     assert CG(matrix).info["preconditioner"] == "kronecker"
-    assert taken["auto"] <= 0.5 * taken["diagonal"]
 
 
 def unpenalised(X, intercept=True):
@@ -432,29 +479,31 @@ def unpenalised(X, intercept=True):
 
 
 @pytest.mark.parametrize("intercept", [True, False])
-def test_kronecker_leaves_out_the_shift_of_classes_without_a_ridge(intercept):
+@pytest.mark.parametrize("one", ["kronecker", "softmax"])
+def test_the_shift_of_classes_is_left_out_without_a_ridge(one, intercept):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((500, 20)) @ rng.standard_normal((20, 20))
     matrix = unpenalised(X, intercept)
     b = matrix.objective.row_gradients(np.arange(2)).T
     taken = {
         kind: CG(matrix, preconditioner=kind).solve(b)
-        for kind in ("kronecker", "diagonal")
+        for kind in (one, "diagonal")
     }
-    assert taken["kronecker"].n_iter <= 0.6 * taken["diagonal"].n_iter
+    assert taken[one].n_iter <= 0.6 * taken["diagonal"].n_iter
     expected = np.linalg.pinv(matrix.dense(), rcond=1e-10, hermitian=True) @ b
     np.testing.assert_allclose(
-        taken["kronecker"].value, expected, atol=1e-6 * np.abs(expected).max()
+        taken[one].value, expected, atol=1e-6 * np.abs(expected).max()
     )
     # A solver that is only chosen for the work of the matrix is this one.
-    assert factor(matrix, most_work=0.0).info["preconditioner"] == "kronecker"
+    assert factor(matrix, most_work=0.0).info["preconditioner"] == "softmax"
 
 
-def test_kronecker_refuses_columns_that_depend_without_a_ridge():
+@pytest.mark.parametrize("kind", ["kronecker", "softmax"])
+def test_columns_that_depend_without_a_ridge_are_refused(kind):
     X = problems.rows(200, 4)
     matrix = unpenalised(np.hstack([X, X[:, :1]]))
     with pytest.raises(SolverError, match="singular"):
-        CG(matrix, preconditioner="kronecker")
+        CG(matrix, preconditioner=kind)
     # As with an explicit matrix, "auto" damps it.
     assert factor(matrix, most_work=0.0).damping > 0.0
     assert factor(matrix).damping > 0.0
@@ -586,6 +635,7 @@ def test_nystrom_of_an_indefinite_matrix_is_refused():
         ({"preconditioner": "ilu"}, "Unknown preconditioner 'ilu'"),
         ({"preconditioner": "none", "rank": 3}, "'none' has none"),
         ({"preconditioner": "nystrom", "rank": 0}, "rank must be between"),
+        ({"precision": "half"}, "Unknown precision 'half'"),
     ],
 )
 def test_bad_arguments_of_cg(arguments, message):
@@ -606,6 +656,106 @@ def test_cg_starts_at_a_solution_that_is_near():
     np.testing.assert_array_equal(far.value, cold.value)
     one = solver.solve(B[:, 0], start=cold.value[:, 0])
     assert one.value.shape == (100,) and one.n_iter == 0
+
+
+# -- in single precision ---------------------------------------------------------------
+
+
+def large(name, dtype=np.float64):
+    """A curvature that is large enough for products in single precision."""
+    n, d, estimator, task = {
+        "binary": (30_000, 80, LogisticRegression(), "binary"),
+        "multinomial": (12_000, 60, LogisticRegression(), "multiclass"),
+        "sure": (12_000, 60, LogisticRegression(C=1e4, max_iter=300), "multiclass"),
+        "network": (4_000, 40, network(), "multiclass"),
+    }[name]
+    X = problems.rows(n, d).astype(dtype)
+    y = problems.TARGETS[task](3.0 * X if name == "sure" else X)
+    if name == "sure":
+        y = problems.LABELS[3][X[:, :3].argmax(axis=1)]
+    objective = problems.objective_of(estimator.fit(X, y), X, y, problems.weights(n))
+    return curvature_of(objective, damping=0.1 if name == "network" else 0.0)
+
+
+@pytest.fixture
+def single(monkeypatch):
+    """Counts the products in single precision, which small matrices have too."""
+    monkeypatch.setattr(_single, "WORK", 0)
+    taken, product = [], _single.SingleProducts.__matmul__
+
+    def counting(self, V):
+        taken.append(V.shape[1])
+        return product(self, V)
+
+    monkeypatch.setattr(_single.SingleProducts, "__matmul__", counting)
+    return taken
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-8, 1e-11])
+@pytest.mark.parametrize("problem", ["binary", "multinomial", "sure", "network"])
+def test_single_precision_loses_nothing(problem, tolerance, single):
+    matrix = large(problem)
+    B = matrix.objective.row_gradients(np.arange(1, 3)).T
+    B = B * np.array([1e-20, 1e20])
+    solutions = []
+    for precision in ("auto", "double"):
+        taken = len(single)
+        solver = CG(matrix, tolerance=tolerance, precision=precision)
+        solutions.append(solver.solve(B))
+        assert (len(single) > taken) == (precision == "auto")
+        basis = matrix.null_space
+        left = matrix @ solutions[-1].value - B
+        if basis is not None:
+            left += basis @ (basis.T @ B)
+        measured = np.linalg.norm(left, axis=0)
+        assert (measured <= 1.1 * tolerance * np.linalg.norm(B, axis=0)).all()
+    assert solutions[0].n_iter <= 2.0 * solutions[1].n_iter + 5
+
+
+def test_rows_in_single_precision_are_multiplied_as_they_are(single):
+    matrix = large("multinomial", np.float32)
+    assert matrix.single._X is matrix.objective.X
+    b = matrix.objective.row_gradients(np.array([1]))[0]
+    loose, tight = (CG(matrix, tolerance=t).solve(b).value for t in (1e-2, 1e-10))
+    assert loose.dtype == tight.dtype == np.float64
+    assert np.linalg.norm(matrix @ tight - b) <= 1e-9 * np.linalg.norm(b)
+
+
+def test_rows_too_many_for_a_copy_are_converted_in_blocks(single, monkeypatch):
+    matrix = large("multinomial")
+    V = np.random.default_rng(0).standard_normal((matrix.shape[0], 3))
+    copied = matrix.single @ V
+    monkeypatch.setattr(rows, "SINGLE_BYTES", 0)
+    again = curvature_of(matrix.objective)
+    assert again.single._X is again.objective.X
+    np.testing.assert_array_equal(again.single @ V, copied)
+
+
+def test_a_matrix_that_single_precision_cannot_tell_from_a_singular_one(single):
+    # Correlations beyond the seventh digit: products in it stop helping, and others
+    # take over.
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 12))
+    X[:, 6:] = X[:, :6] + 1e-5 * X[:, 6:]
+    y = problems.numbers(X)
+    model = Ridge(1e-9, fit_intercept=False).fit(X, y)
+    matrix = curvature_of(problems.objective_of(model, X, y))
+    b = matrix.objective.row_gradients(np.arange(1))[0]
+    solution = CG(matrix, tolerance=1e-9, preconditioner="none").solve(b)
+    assert single
+    left = np.linalg.norm(matrix @ solution.value - b)
+    assert left <= 1e-9 * np.linalg.norm(b)
+
+
+def test_small_and_sparse_rows_are_not_multiplied_in_single_precision():
+    assert PROBLEMS["multinomial null space"]().single is None
+    X = sparse.csr_array(problems.rows(30_000, 80))
+    y = problems.classes(X.toarray(), 2)
+    objective = problems.objective_of(LogisticRegression().fit(X, y), X, y)
+    assert curvature_of(objective).single is None
+
+
+# -- networks --------------------------------------------------------------------------
 
 
 def test_networks_with_a_sample_of_rows():

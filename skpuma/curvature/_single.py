@@ -1,0 +1,63 @@
+"""Products with a curvature in single precision, at half the price."""
+
+import numpy as np
+
+from skpuma import rows
+
+# Multiplications of a product with one column from which its conversions are paid back.
+WORK = 2**21
+# Error of a product, relative to the size of vector and matrix.
+ROUNDING = 3e-7
+
+
+class SingleProducts:
+    """A Gauss-Newton matrix for products that may be wrong in the seventh digit.
+
+    Whoever multiplies with it measures what came out with the curvature itself.
+
+    Parameters
+    ----------
+    curvature : GaussNewton
+        One that `fits`.
+    """
+
+    @staticmethod
+    def fits(curvature):
+        """Whether there are such products, and they are worth it."""
+        objective = curvature.objective
+        model, X = objective.model, objective.X
+        if not (model.single and curvature.psd and rows.is_dense(X)):
+            return False
+        return rows.count(X) * model.n_parameters >= WORK
+
+    def __init__(self, curvature):
+        # Largest factor by which a vector was made longer.
+        self._largest = 0.0
+        objective = curvature.objective
+        self._diagonal = curvature.diagonal_part[:, None]
+        self._operator, self._unit = curvature.output_operator.in_single()
+        model = objective.model
+        whole = model.convex and getattr(model, "free_coef", 0) is None
+        self._closed = whole and model.n_outputs > 2 and self._operator.closed()
+        self._X = rows.in_single(objective.X)
+        model = model.at(model.theta.astype(np.float32))
+        self._model = model.remembering(self._X)
+
+    def __matmul__(self, V):
+        """H V in double precision (p, m), of V (p, m)."""
+        size = np.linalg.norm(V, axis=0)
+        size = np.where(size > 0, size, 1.0)
+        unit = (V / size).astype(np.float32)
+        product = self._model.gram_product(self._X, self._operator, unit) * self._unit
+        if self._closed:
+            # Rounding along the shift of all classes, of which H holds the ridge alone,
+            # would be taken for a step as long as that is small.
+            coef, intercept = self._model.split(product)
+            product = self._model.join(coef - coef.mean(0), intercept - intercept.mean(0))
+        length = np.linalg.norm(product, axis=0).max(initial=0.0)
+        self._largest = max(self._largest, float(length))
+        return product * size + self._diagonal * V
+
+    def error(self, V):
+        """How wrong the product with every column of V may be, about (m,)."""
+        return ROUNDING * self._largest * np.linalg.norm(V, axis=0)
