@@ -330,6 +330,14 @@ def left_out_raw(objective, solver):
     for block in rows.blocks(rows.count(objective.X), 16 * k * p):
         jacobian = model.jacobian(rows.take(objective.X, block))
         spread = (jacobian.reshape(-1, p) @ inverse).reshape(jacobian.shape)
+        if k == 1:
+            # The same without matrices of one entry.
+            A = scale[block] * np.einsum("np,np->n", spread[:, 0], jacobian[:, 0])
+            left = 1.0 - hessian[block, 0, 0] * A
+            A *= objective.residual[block, 0]
+            safe = left > UNREMOVABLE
+            out[block, 0] += np.where(safe, A / np.where(safe, left, 1.0), 0.0)
+            continue
         A = np.einsum("nkp,nlp->nkl", spread, jacobian)
         w = scale[block][:, None, None]
         bracket = np.eye(k) - w * (hessian[block] @ A)

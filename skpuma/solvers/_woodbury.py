@@ -60,7 +60,9 @@ class Woodbury(BaseSolver):
 
     def _raw_solve(self, B):
         scaled = self._inverse[:, None] * B
-        inner = linalg.cho_solve(self._factor, self._rows(scaled))
+        inner = linalg.cho_solve(
+            self._factor, self._rows(scaled), overwrite_b=True, check_finite=False
+        )
         return scaled - self._inverse[:, None] * self._adjoint(inner)
 
     def _solve(self, B):
