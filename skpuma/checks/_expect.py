@@ -10,6 +10,7 @@ TINY = np.finfo(float).tiny
 DIFFERENCE = 1e-6
 EXACT = 1e-12
 SUMMED = 1e-10
+SINGLE = 1e-4
 
 
 def relative_error(X, expected):

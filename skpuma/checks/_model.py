@@ -6,6 +6,7 @@ from skpuma import rows
 from skpuma.checks._expect import (
     DIFFERENCE,
     EXACT,
+    SINGLE,
     SUMMED,
     TINY,
     Unchanged,
@@ -311,6 +312,19 @@ def _check_grams(objective, rng):
         meaning,
         floor=size,
     )
+    if model.single:
+        rough = model.at(model.theta.astype(np.float32))
+        operator, unit = model.loss.hessian_operator(
+            objective.raw, objective.y, np.ones(len(objective.y))
+        ).in_single()
+        expect_equal(
+            "model.gram_product of X, L, V and theta in single precision",
+            unit * rough.gram_product(X.astype(np.float32), operator, V.astype("f4")),
+            expected @ V,
+            SINGLE,
+            "Products of cg are taken in it, where the model says `single`.",
+            floor=size * np.abs(V).max(),
+        )
     scale = 1.0 / (1.0 + objective.l2)
     A = np.einsum("nkr,nkp->nrp", root, jacobian).reshape(-1, p)
     expect_equal(

@@ -53,7 +53,9 @@ class SingleProducts:
             # Rounding along the shift of all classes, of which H holds the ridge alone,
             # would be taken for a step as long as that is small.
             coef, intercept = self._model.split(product)
-            product = self._model.join(coef - coef.mean(0), intercept - intercept.mean(0))
+            product = self._model.join(
+                coef - coef.mean(0), intercept - intercept.mean(0)
+            )
         length = np.linalg.norm(product, axis=0).max(initial=0.0)
         self._largest = max(self._largest, float(length))
         return product * size + self._diagonal * V

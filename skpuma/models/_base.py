@@ -366,7 +366,7 @@ class BaseModel(ABC):
         )
 
     def remembering(self, X):
-        """This model, or a copy that keeps what many products with these rows share."""
+        """The model, or a copy that keeps what many products with these rows share."""
         return self
 
     def there_and_back(self, X, function, V):

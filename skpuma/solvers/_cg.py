@@ -44,16 +44,17 @@ class CG(BaseSolver):
         and at most 1000.
     preconditioner : str
         "softmax" inverts the blocks of every class of a linear model with a softmax
-        over three classes or more, for dense rows, and many. "kronecker" is exact where all rows of a linear model with several outputs have
-        the same output Hessian; it needs dense rows. "diagonal" divides by the diagonal
-        of H, after the intercepts of a linear model are eliminated exactly. "nystrom"
-        also divides out the largest eigenvalues that are left, from a random sketch.
-        "woodbury" inverts the curvature of a sample of the rows (1500 by outputs, or
-        half the parameters). "auto" is "woodbury" for a
-        network, and where the sample is all rows, if every parameter has a penalty or
-        damping; otherwise "softmax" or "kronecker" where they fit; else "diagonal" for
-        a linear model and "none" for a network, and "nystrom" on top as soon as the
-        solves have taken half the products that its sketch may.
+        over three classes or more; it needs dense rows, and many. "kronecker" is exact
+        where all rows of a linear model with several outputs have the same output
+        Hessian; it needs dense rows. "diagonal" divides by the diagonal of H, after the
+        intercepts of a linear model are eliminated exactly. "nystrom" also divides out
+        the largest eigenvalues that are left, from a random sketch. "woodbury" inverts
+        the curvature of a sample of the rows (1500 by outputs, or half the parameters).
+        "none" is none. "auto" is "woodbury" for a network, and where the sample is all
+        rows, if every parameter has a penalty or damping; otherwise "softmax" or
+        "kronecker" where they fit; else "diagonal" for a linear model and "none" for a
+        network, and "nystrom" on top as soon as the solves have taken half the products
+        that its sketch may.
     rank : int, optional
         Columns of the sketch of "nystrom", which are all kept. By default as many as
         show outstanding eigenvalues, at most 128.

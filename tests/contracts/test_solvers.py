@@ -351,7 +351,9 @@ def test_a_block_takes_fewer_iterations_than_its_columns(m, share):
     np.testing.assert_allclose(solution.value, expected, rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("preconditioner", sorted({*PRECONDITIONERS} - {"kronecker", "softmax"}))
+@pytest.mark.parametrize(
+    "preconditioner", sorted({*PRECONDITIONERS} - {"kronecker", "softmax"})
+)
 def test_dependent_right_hand_sides(preconditioner):
     matrix = ill_conditioned(100, 1e3).with_damping(1.0)
     p = matrix.shape[0]
@@ -486,8 +488,7 @@ def test_the_shift_of_classes_is_left_out_without_a_ridge(one, intercept):
     matrix = unpenalised(X, intercept)
     b = matrix.objective.row_gradients(np.arange(2)).T
     taken = {
-        kind: CG(matrix, preconditioner=kind).solve(b)
-        for kind in (one, "diagonal")
+        kind: CG(matrix, preconditioner=kind).solve(b) for kind in (one, "diagonal")
     }
     assert taken[one].n_iter <= 0.6 * taken["diagonal"].n_iter
     expected = np.linalg.pinv(matrix.dense(), rcond=1e-10, hermitian=True) @ b
