@@ -29,9 +29,9 @@ ENOUGH = 5e-3
 START_DECREMENT = {False: 1e-13, True: 1e-5}
 # Relative residual of the solve of such a step, where it is iterative.
 FORCING = 0.05
-# The same of the direction where a correction follows, and of psi of the rows that may
-# be re-weighted.
-DIRECTION_RESIDUAL, PSI_RESIDUAL = 5e-2, 1e-2
+# The same of the direction where a correction follows, or where the curvature is that of
+# a sample of the rows, and of psi of the rows that may be re-weighted.
+DIRECTION_RESIDUAL, SAMPLED_RESIDUAL, PSI_RESIDUAL = 5e-2, 1e-3, 1e-2
 BISECTIONS = 14
 # Share of a delta that may be left unused where it ends a path.
 CLOSE = 1e-3
@@ -260,7 +260,12 @@ class Path:
         rate = np.where(marks.removed, base, -(lam + marks.extra) * base)
         right = objective.weighted_gradient(rate, self.objective.penalty_rate)
         # Corrections make up for what a loose solve leaves out.
-        loose = solver.loosened(DIRECTION_RESIDUAL) if self.corrects else solver
+        if self.corrects:
+            loose = solver.loosened(DIRECTION_RESIDUAL)
+        elif self.curvature_part(objective) is not objective:
+            loose = solver.loosened(SAMPLED_RESIDUAL)
+        else:
+            loose = solver
         return loose.solve(right).value, lam, solver
 
     def _compensation(self, objective, solver):

@@ -9,8 +9,8 @@ from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
-# Multiplications (a second) of a matrix of several coupled classes beyond which callers
-# without need of a factor do without.
+# Multiplications (a twentieth of a second) that a matrix may take before callers without
+# need of a factor do without, where products have a good preconditioner.
 MATRIX_WORK = 1e9
 # Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8
@@ -19,7 +19,7 @@ ILL_CONDITIONED_DAMPING = 1e-8
 def choose(curvature, most_work=np.inf):
     """Name of the solver for a curvature, by its size and sign."""
     p = curvature.shape[0]
-    if np.isfinite(most_work) and _work_of_pairs(curvature) > most_work:
+    if np.isfinite(most_work) and _work_of_matrix(curvature) > most_work:
         return "cg"
     objective = curvature.objective
     rank = rows.count(objective.X) * objective.model.n_outputs
@@ -33,13 +33,19 @@ def choose(curvature, most_work=np.inf):
     return "cholesky" if p <= EXPLICIT_LIMIT else "cg"
 
 
-def _work_of_pairs(curvature):
-    """Multiplications of a matrix that takes a Gram matrix for every pair of classes.
+def _work_of_matrix(curvature):
+    """Multiplications of a matrix for which products make up, or 0 where they do not.
 
-    0 where products have no preconditioner that makes up for the matrix.
+    That is a Gram matrix for every pair of coupled classes, and one of the gradients of
+    a network by all of its outputs.
     """
     model, n = curvature.objective.model, rows.count(curvature.objective.X)
-    if not (model.convex and curvature.factored and Kronecker.fits(curvature)):
+    if not curvature.factored:
+        return 0
+    if not model.convex:
+        p, rank = model.n_parameters, n * model.n_outputs
+        return rank * p**2 // 2 if model.relative_damping > 0 and rank > p else 0
+    if not Kronecker.fits(curvature):
         return 0
     return n * model.n_features**2 * model.n_outputs * (model.n_outputs + 1) // 2
 
@@ -64,9 +70,9 @@ def factor(curvature, solver="auto", damping="auto", near=None, most_work=np.inf
         Factor of a curvature nearby, by the same `solver` and `damping`. An iterative
         one hands on its preconditioner.
     most_work : float
-        Multiplications that the matrix of a model with several coupled classes may
-        take before "auto" is cg: for a caller with few right-hand sides, and no need
-        of a factor.
+        Multiplications that the matrix of a network, or of a model with several
+        coupled classes, may take before "auto" is cg: for a caller with few right-hand
+        sides, and no need of a factor.
 
     Returns
     -------
