@@ -21,6 +21,8 @@ MAX_POLISH = 30
 # Random vectors of a sketch, and the residual of their solves, which is little beside
 # what so few of them leave open.
 PROBES, PROBE_RESIDUAL = 4, 0.3
+# Rows on which they are looked at: a percentile needs no more.
+PROBED_ROWS = 10_000
 # Parameters up to which their solves share products, and all are in memory.
 PROBED_AT_ONCE = 20_000
 # Residual of solves whose result is an estimate.
@@ -66,7 +68,7 @@ def stationarity(objective, solver, n_rows=500):
     ----------
     n_rows : int
         Rows sampled for the displacement of one row; fewer where their gradients would
-        take more than a few megabytes. Where a solve is iterative, all rows are
+        take more than a few megabytes. Where a solve is iterative, many rows are
         sketched instead, unless they live in blocks.
     """
     gradient = objective.gradient()
@@ -89,15 +91,16 @@ def _sketched_stationarity(objective, solver, gradient):
     """
     rough = solver.loosened(PROBE_RESIDUAL)
     rng = np.random.default_rng(0)
-    square = np.zeros(rows.count(objective.X))
+    part = objective.sample(PROBED_ROWS, 0)
+    square = np.zeros(rows.count(part.X))
     # Sparse rows are not to be outgrown by what is computed from them.
     small = rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE
     width = PROBES if small else 1
     for _ in range(0, PROBES, width):
         S = rough.solve(rng.standard_normal((width, len(gradient))).T).value
-        square += np.square(psi_matrix(objective, S)).sum(axis=1)
-    moved = np.sqrt(square / PROBES) * objective.weight / objective.total_weight
-    unit = np.percentile(moved[objective.weight > 0], 90)
+        square += np.square(psi_matrix(part, S)).sum(axis=1)
+    moved = np.sqrt(square / PROBES) * part.weight / part.total_weight
+    unit = np.percentile(moved[part.weight > 0], 90)
     step = np.linalg.norm(solver.loosened(LOOSE).solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
     size = float(np.abs(gradient).max())

@@ -29,8 +29,8 @@ ENOUGH = 5e-3
 START_DECREMENT = {False: 1e-13, True: 1e-5}
 # Relative residual of the solve of such a step, where it is iterative.
 FORCING = 0.05
-# The same of the direction where a correction follows, or where the curvature is that of
-# a sample of the rows, and of psi of the rows that may be re-weighted.
+# The same of the direction where a correction follows, or where the curvature is that
+# of a sample of the rows, and of psi of the rows that may be re-weighted.
 DIRECTION_RESIDUAL, SAMPLED_RESIDUAL, PSI_RESIDUAL = 5e-2, 1e-3, 1e-2
 BISECTIONS = 14
 # Share of a delta that may be left unused where it ends a path.

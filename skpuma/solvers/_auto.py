@@ -9,8 +9,8 @@ from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
-# Multiplications (a twentieth of a second) that a matrix may take before callers without
-# need of a factor do without, where products have a good preconditioner.
+# Multiplications (a twentieth of a second) that a matrix may take before callers that
+# need no factor do without, where products have a good preconditioner.
 MATRIX_WORK = 1e9
 # Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8

@@ -10,7 +10,7 @@ from skpuma.solvers._kronecker import FLAT, Kronecker
 # Share of the mean below which the weight of a row does not count.
 LIGHT = 0.05
 # Rows of each class, by columns: below so many all rows are taken, and at most so many.
-FEWEST, ENOUGH = 2, 100
+FEWEST, ENOUGH = 2, 50
 # What is added in single precision, of the mean eigenvalue, as far as it takes: below
 # it there is rounding only.
 NOISE = 1e-7, 1e-6, 1e-5, 1e-4

@@ -123,27 +123,35 @@ def floor_of(workload, system, products):
 
     Parameters
     ----------
-    products : int
-        Products with the curvature that the system took; 0 for an explicit one.
+    products : (int, int)
+        Products with the curvature that the system took in double and in single
+        precision; none for an explicit one.
     """
     dtype = "float32" if system.single else "float64"
+    double, single = products
     n, d = workload.X.shape
     k, p, d = workload.n_outputs, workload.n_parameters, d + 1
     size = n * (d - 1) * (4 if system.single else 8)
     if workload.network:
         weights = [W for W, _ in workload.layers]
         forward = 2.0 * n * sum(W.size for W in weights)
-        gemm = machine.tall_gemm(n, *weights[0].shape, dtype)
-        if products:
+        gemm = machine.tall_gemm(n, *weights[0].shape, "float64")
+        quick = machine.tall_gemm(n, *weights[0].shape, "float32")
+        if any(products):
             # A tangent and an adjoint pass over the forward one; psi is a tangent.
-            return [(gemm, (3.0 * products + 2.0) * forward)], 2.0 * size
+            slow = (gemm, (3.0 * double + 2.0) * forward)
+            return [slow, (quick, 3.0 * single * forward)], 2.0 * size
         return [
             (machine.syrk(n, p, dtype), float(n) * k * p * p),
             (machine.cholesky(p), p**3 / 3.0),
         ], 2.0 * size
-    if products:
-        gemm = machine.tall_gemm(n, d, k, dtype)
-        return [(gemm, 4.0 * (products + 1.0) * n * d * k)], 2.0 * size
+    if any(products):
+        work = 4.0 * n * d * k
+        slow = machine.tall_gemm(n, d, k, "float64"), (double + 1.0) * work
+        return [
+            slow,
+            (machine.tall_gemm(n, d, k, "float32"), single * work),
+        ], 2.0 * size
     pairs = k * (k + 1) / 2
     parts = [(machine.syrk(n, d, dtype), pairs * n * d * d)]
     if k > 1:

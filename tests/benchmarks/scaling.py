@@ -24,6 +24,7 @@ import pandas as pd
 from scipy.sparse.linalg import LinearOperator
 
 from skpuma.curvature import Curvature
+from skpuma.curvature._single import SingleProducts
 from tests.benchmarks import frameworks, machine, memory, own, workloads
 from tests.benchmarks.scaling_goals import goals_of
 
@@ -112,7 +113,7 @@ class _Trial:
     def __init__(self, system, workload, answers):
         self.system, self.failure = system, ""
         self.times, self.cpu_times = [], []
-        self.error, self.products, self.peak = np.nan, 0, np.nan
+        self.error, self.products, self.peak = np.nan, (0, 0), np.nan
         self.parts, self.size = [], 0.0
         try:
             system.prepare(workload)
@@ -123,7 +124,7 @@ class _Trial:
             # A library that fails is named with its reason, and the others go on.
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:100]
             return
-        self.times, self.cpu_times, self.products = [self.first], [cpu], count[0]
+        self.times, self.cpu_times, self.products = [self.first], [cpu], tuple(count)
         if getattr(system, "comparable", True):
             curvature = system.curvature if workload.network else "hessian"
             if curvature not in answers:
@@ -164,22 +165,23 @@ class _Trial:
 
 @contextmanager
 def counted_products():
-    """A list whose one entry counts columns that a curvature was multiplied with."""
-    count = [0]
+    """Columns that a curvature was multiplied with, in double and single precision."""
+    count = [0, 0]
 
-    def counting(method):
+    def counting(method, place, kind):
         def wrapped(self, V):
-            if not isinstance(self, Curvature):
-                # Of an operator that something else was made with.
-                return method(self, V)
-            count[0] += 1 if np.ndim(V) == 1 or V.shape[1] == 1 else V.shape[1]
+            # Not of an operator that something else was made with.
+            if isinstance(self, kind):
+                count[place] += 1 if np.ndim(V) == 1 else V.shape[1]
             return method(self, V)
 
         return wrapped
 
+    double, single = LinearOperator, SingleProducts
     with (
-        patch.object(LinearOperator, "matmat", counting(LinearOperator.matmat)),
-        patch.object(LinearOperator, "matvec", counting(LinearOperator.matvec)),
+        patch.object(double, "matmat", counting(double.matmat, 0, Curvature)),
+        patch.object(double, "matvec", counting(double.matvec, 0, Curvature)),
+        patch.object(single, "__matmul__", counting(single.__matmul__, 1, single)),
     ):
         yield count
 
@@ -271,7 +273,8 @@ def _table(workload, trials, seconds):
                 "times_faster": fastest / t.wall if t.ours else np.nan,
                 "floor": floor,
                 "times_floor": t.wall / floor,
-                "products": t.products,
+                "products": t.products[0],
+                "single_products": t.products[1],
                 "failure": t.failure if t.failure or t.correct else "wrong answer",
             }
         )

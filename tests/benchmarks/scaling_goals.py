@@ -99,7 +99,7 @@ def _memory(workload, row):
     data = workload.data_bytes
     if row["single"]:
         data = workload.single().data_bytes
-    explicit = row["products"] == 0
+    explicit = row["products"] == row["single_products"] == 0
     hessian = 8 * workload.n_parameters**2 if explicit else 0
     limit = (MEMORY_SHARE * data + hessian + MEMORY_FREE) / 2**20
     peak = row["peak_mib"] + data / 2**20
