@@ -25,8 +25,9 @@ PRECONDITIONERS = (
     "softmax",
     "woodbury",
 )
-# Rows times outputs of a row sample: at most, and below which it says too little.
-SAMPLE_ROWS = 1500
+# Rows times outputs of a row sample: at least, where there are so many, and at most; its
+# factor takes about as long as a product with H. And below which it says too little.
+SAMPLE_ROWS = 500, 1500
 SMALLEST_SAMPLE = 200
 # More intercepts than these are not worth their products with H.
 MAX_INTERCEPTS = 64
@@ -380,7 +381,9 @@ def _has_kronecker(curvature):
 def sample_size(curvature):
     """Rows of a sample whose Gram matrix is small beside the curvature."""
     n, k = rows.count(curvature.objective.X), curvature.objective.model.n_outputs
-    return max(min(n, SAMPLE_ROWS // k, curvature.shape[0] // (2 * k)), 1)
+    p = curvature.shape[0]
+    rank = int(np.clip(np.cbrt(18.0 * n * p), *SAMPLE_ROWS))
+    return max(min(n, rank // k, p // (2 * k)), 1)
 
 
 def sketch_limit(p):
