@@ -18,13 +18,13 @@ from skpuma.solvers import Secants, factor
 from skpuma.utils.errors import PatchWarning, SolverError
 
 MAX_POLISH = 30
-# Random vectors of a sketch, and the residual of their solves, which is little beside
+# Random vectors of a sketch, and the residual of solves with it, which is little beside
 # what so few of them leave open.
 PROBES, PROBE_RESIDUAL = 4, 0.3
 # Rows on which they are looked at: a percentile needs no more.
-PROBED_ROWS = 10_000
+PROBED_ROWS = 2_000
 # Parameters up to which their solves share products, and all are in memory.
-PROBED_AT_ONCE = 20_000
+PROBED_AT_ONCE = 200_000
 # Residual of solves whose result is an estimate.
 LOOSE = 0.1
 UNREMOVABLE = 1e-8
@@ -101,7 +101,7 @@ def _sketched_stationarity(objective, solver, gradient):
         square += np.square(psi_matrix(part, S)).sum(axis=1)
     moved = np.sqrt(square / PROBES) * part.weight / part.total_weight
     unit = np.percentile(moved[part.weight > 0], 90)
-    step = np.linalg.norm(solver.loosened(LOOSE).solve(gradient).value)
+    step = np.linalg.norm(rough.solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
     size = float(np.abs(gradient).max())
     return Stationarity(value, size, objective.model.gradient_tolerance())

@@ -78,13 +78,13 @@ class Curvature(LinearOperator):
         """The same curvature under another damping."""
         return type(self)(self.objective, damping)
 
-    def mean_eigenvalue(self):
-        """trace / p of the undamped matrix, estimated by 16 fixed random probes."""
+    def mean_eigenvalue(self, n_probes=16):
+        """trace / p of the undamped matrix, estimated by fixed random probes."""
         rng = np.random.default_rng(0)
         p = self.shape[0]
-        probes = rng.choice([-1.0, 1.0], size=(p, 16))
+        probes = rng.choice([-1.0, 1.0], size=(p, n_probes))
         undamped = self @ probes - self.damping * probes
-        return float(np.einsum("pm,pm->", probes, undamped) / (16 * p))
+        return float(np.einsum("pm,pm->", probes, undamped) / (n_probes * p))
 
     def _matvec(self, v):
         return self._matmat(np.reshape(v, (-1, 1)))[:, 0]

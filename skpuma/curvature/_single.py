@@ -19,6 +19,11 @@ class SingleProducts:
     ----------
     curvature : GaussNewton
         One that `fits`.
+
+    Attributes
+    ----------
+    X : ndarray (n, d)
+        The rows in single precision, or themselves where a copy would not be small.
     """
 
     @staticmethod
@@ -39,16 +44,16 @@ class SingleProducts:
         model = objective.model
         whole = model.convex and getattr(model, "free_coef", 0) is None
         self._closed = whole and model.n_outputs > 2 and self._operator.closed()
-        self._X = rows.in_single(objective.X)
+        self.X = rows.in_single(objective.X)
         model = model.at(model.theta.astype(np.float32))
-        self._model = model.remembering(self._X)
+        self._model = model.remembering(self.X)
 
     def __matmul__(self, V):
         """H V in double precision (p, m), of V (p, m)."""
         size = np.linalg.norm(V, axis=0)
         size = np.where(size > 0, size, 1.0)
         unit = (V / size).astype(np.float32)
-        product = self._model.gram_product(self._X, self._operator, unit) * self._unit
+        product = self._model.gram_product(self.X, self._operator, unit) * self._unit
         if self._closed:
             # Rounding along the shift of all classes, of which H holds the ridge alone,
             # would be taken for a step as long as that is small.

@@ -9,6 +9,7 @@ from skpuma._dask_rows import known
 from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import Beginning, PatchResult, State
+from skpuma.patching._segment import Segment
 from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, Secants, factor
 from skpuma.utils.errors import SolverError
 
@@ -568,28 +569,21 @@ class Path:
 
     def _bisect(self, move, trial, reason):
         """The largest feasible point of a segment whose end is not, and why it ends."""
-        low, high, other = None, trial, None
-        h_low, h_high = 0.0, trial.step
-        for turn in range(BISECTIONS):
-            h = 0.5 * (h_low + h_high)
-            # Halving now and then keeps one end from staying where it is.
-            if self._only_delta(reason) and turn % 3 != 2:
-                share = self._crossing(low or move.state, high, other)
-                h = h_low + share * (h_high - h_low)
-            between = self._between(
-                low or move.state, high, (h - h_low) / (h_high - h_low)
-            )
-            middle = self._advance(move, h, between)
+        segment = Segment(move.state, trial, trial.step, self._beyond)
+        for _ in range(BISECTIONS):
+            h = segment.middle
+            if self._only_delta(reason):
+                h = segment.crossing()
+            middle = self._advance(move, h, self._between(segment, h))
             why = self._stop_reason(middle)
-            if why is None:
-                other, low, h_low = low or move.state, middle, h
-                if self._only_delta(reason) and self._at_delta(low):
-                    break
-            else:
-                other, high, h_high, reason = high, middle, h, why
+            segment.add(h, middle, why is None)
+            if why is not None:
+                reason = why
+            elif self._only_delta(reason) and self._at_delta(middle):
+                break
         if reason == "forget_at":
-            return high, reason
-        return low, reason
+            return segment.high, reason
+        return segment.low if segment.h_low > 0.0 else None, reason
 
     def _settled(self, move, state):
         """A point that was only tried, corrected to the last digit.
@@ -610,41 +604,26 @@ class Path:
         theta = self._correct(state.s, state.lam, state.theta, move, tried=False)
         return self._observe(state.s, theta, state.lam, state.step)
 
-    def _between(self, low, high, share):
-        """Where corrections between two corrected points start; None for the direction.
+    def _between(self, segment, h):
+        """Where corrections between corrected points start; None for the direction.
 
-        Their line is nearer to the path than the direction at its first point.
+        What interpolates them is nearer to the path than the direction at its start.
         """
+        high = segment.high
         corrected = self.corrects and high.s <= 1.0 + 1e-12
         if not (corrected and np.all(np.isfinite(high.theta))):
             return None
-        return low.theta + share * (high.theta - low.theta)
+        return segment.theta(h)
 
     def _only_delta(self, reason):
         """Whether the end of the path is where a measured criterion meets its delta."""
         return reason.startswith("delta:") and self.settings.forget_at is None
 
-    def _crossing(self, low, high, other):
-        """Where between the ends (0, 1) a criterion almost meets its delta.
-
-        By the line through the ends, or the parabola through a third point.
-        """
+    def _beyond(self, state):
+        """`_excess` with a margin, so that a point where it is zero is feasible."""
         delta = self.settings.delta
-        bound = np.isfinite(delta) & (self._excess(high) > 0.0)
-        aim = 0.5 * CLOSE * delta[bound]
-        below, above = (self._excess(one)[bound] + aim for one in (low, high))
-        slope, bend = above - below, 0.0
-        if other is not None:
-            t = (other.s - low.s) / (high.s - low.s)
-            third = self._excess(other)[bound] + aim
-            bend = ((third - below) / t - slope) / (t - 1.0)
-            slope = slope - bend
-        # Between values of opposite sign a parabola has one root.
-        root = np.sqrt(np.maximum(slope**2 - 4.0 * bend * below, 0.0))
-        inside = (below < 0.0) & (slope + root > 0.0)
-        safe = np.where(inside, slope + root, 1.0)
-        share = np.where(inside, -2.0 * below / safe, 0.5)
-        return float(np.clip(share.min(), 0.02, 0.98)) if bound.any() else 0.5
+        margin = np.where(np.isfinite(delta), 0.5 * CLOSE * delta, 0.0)
+        return self._excess(state) + margin
 
     def _at_delta(self, state):
         """Whether a feasible point uses almost all of a delta."""

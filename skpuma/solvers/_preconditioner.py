@@ -25,8 +25,8 @@ PRECONDITIONERS = (
     "softmax",
     "woodbury",
 )
-# Rows times outputs of a row sample: at least, where there are so many, and at most; its
-# factor takes about as long as a product with H. And below which it says too little.
+# Rows times outputs of a row sample, at least, where there are so many, and at most: a
+# factor takes about as long as a product with H. Below the last it says too little.
 SAMPLE_ROWS = 500, 1500
 SMALLEST_SAMPLE = 200
 # More intercepts than these are not worth their products with H.
@@ -254,7 +254,7 @@ class RowSample:
             part = objective.subset(np.sort(sample))
             share = objective.weight.sum() / max(part.weight.sum(), 1e-300)
             objective = part.reweighted(part.weight * share)
-            mean = type(curvature)(objective, damping).mean_eigenvalue()
+            mean = type(curvature)(objective, damping).mean_eigenvalue(4)
             unseen = 1.0 - size / n
             damping += np.sqrt(unseen * mean * curvature.diagonal_part.mean())
         self.apply = Woodbury(type(curvature)(objective, damping))._raw_solve

@@ -68,8 +68,10 @@ class SoftmaxBlocks:
         d = model.n_features + self._intercept
         self._inverse = np.empty((k, d, d), dtype)
         weight = hessian.pairs(np.arange(k), np.arange(k))
+        single = curvature.single if dtype is np.float32 else None
+        X = objective.X if single is None else single.X
         for a in range(k):
-            self._inverse[a] = self._block(objective.X, weight[:, a], dtype)
+            self._inverse[a] = self._block(X, weight[:, a], dtype)
 
     def _block(self, X, weight, dtype):
         """The inverse of the block of a class."""

@@ -715,7 +715,7 @@ def test_single_precision_loses_nothing(problem, tolerance, single):
 
 def test_rows_in_single_precision_are_multiplied_as_they_are(single):
     matrix = large("multinomial", np.float32)
-    assert matrix.single._X is matrix.objective.X
+    assert matrix.single.X is matrix.objective.X
     b = matrix.objective.row_gradients(np.array([1]))[0]
     loose, tight = (CG(matrix, tolerance=t).solve(b).value for t in (1e-2, 1e-10))
     assert loose.dtype == tight.dtype == np.float64
@@ -728,7 +728,7 @@ def test_rows_too_many_for_a_copy_are_converted_in_blocks(single, monkeypatch):
     copied = matrix.single @ V
     monkeypatch.setattr(rows, "SINGLE_BYTES", 0)
     again = curvature_of(matrix.objective)
-    assert again.single._X is again.objective.X
+    assert again.single.X is again.objective.X
     np.testing.assert_array_equal(again.single @ V, copied)
 
 
