@@ -376,7 +376,8 @@ def _scores(patcher, choices, train, given, test, scorer, score_params, by_end):
     if "candidates" in given:
         patcher.set_params(candidates=given.pop("candidates"))
     weight, marked = given.pop("sample_weight"), given.pop("marked")
-    for end, patched in _patched(patcher, choices, *train, weight, marked, given):
+    walks = _patched(patcher, choices, *train, weight, marked, given, by_end)
+    for end, patched in walks:
         point = None if end is None else id(end.theta)
         if by_end and point in known:
             score = known[point][0]
@@ -389,17 +390,22 @@ def _scores(patcher, choices, train, given, test, scorer, score_params, by_end):
     return found
 
 
-def _patched(patcher, choices, X, y, sample_weight, marked, keywords):
-    """(end of the path, () -> patcher) for every candidate, from one fit."""
+def _patched(patcher, choices, X, y, sample_weight, marked, keywords, predicts):
+    """(end of the path, () -> patcher) for every candidate, from one fit.
+
+    A patcher that only `predicts` has no report, but for the first, which warns.
+    """
     fixed = patcher.get_params(deep=False)
     parameters = [{**fixed, **choice} for choice in choices]
     given = patcher._given(parameters[0], X, y, sample_weight, marked, keywords)
     patcher._start(given.estimator, given.objective, X, given.weight)
 
-    def made(choice, outcome):
+    def made(choice, end, outcome):
         one = copy.copy(patcher).set_params(**choice)
         one._undo = []
-        if outcome is not None:
+        if predicts and end is not None and choice is not choices[0]:
+            one.estimator_ = given.objective.model.with_theta(end.theta)
+        elif outcome is not None:
             cost = patcher.cost_ + given.passes.epochs
             one._commit(outcome(), given.objective, given.weight, cost)
         return one
@@ -408,7 +414,7 @@ def _patched(patcher, choices, X, y, sample_weight, marked, keywords):
     if given.request is not None:
         walks = carry_out_each(given.request, parameters)
     for choice, (end, outcome) in zip(choices, walks, strict=True):
-        yield end, partial(made, choice, outcome)
+        yield end, partial(made, choice, end, outcome)
 
 
 def _results(choices, scores, s):
