@@ -56,7 +56,8 @@ def test_few_points_find_the_crossing(function, root, most):
 
 
 def test_the_first_criterion_that_meets_its_delta_counts():
-    segment, tried = walked([lambda h: h**2 - 3.0, lambda h: h - 0.4, lambda h: -np.inf])
+    criteria = [lambda h: h**2 - 3.0, lambda h: h - 0.4, lambda h: -np.inf]
+    segment, tried = walked(criteria)
     assert tried[-1] == pytest.approx(0.4, abs=1e-6)
     assert segment.low is not segment.high
 
