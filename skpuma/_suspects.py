@@ -273,7 +273,6 @@ def _intervals(valued, part, of_criterion, settings, rng):
     count = int(np.clip(BOOTSTRAP_ROWS // len(of_criterion[1]), FEWEST, N_BOOTSTRAP))
     if valued.solver.iterative:
         count = FEWEST
-    # The model alone counts for the replicates, and rows of positive weight.
     known = valued.solver, valued.folds[0].S
     S = trust.replicates_of(
         part, of_criterion, settings, valued.names, count, rng, known

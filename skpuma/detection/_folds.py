@@ -75,7 +75,8 @@ class FoldModels:
         for _ in range(HALVINGS):
             theta = self.theta - length * step
             ahead, raw_ahead = self._at(parts, theta)
-            risen = [part.value() for part in ahead] > values * (1.0 + ROUNDING)
+            reached = np.array([part.value() for part in ahead])
+            risen = ~(reached <= values * (1.0 + ROUNDING))
             if not risen.any():
                 break
             length[risen] *= 0.5
