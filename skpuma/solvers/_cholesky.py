@@ -9,7 +9,12 @@ from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skpuma import rows
-from skpuma.solvers._base import BaseSolver, explicit_matrix, singular_error
+from skpuma.solvers._base import (
+    BaseSolver,
+    explicit_matrix,
+    relative,
+    singular_error,
+)
 
 # Of the equilibrated matrix, in the 1-norm: what rounding in a solve depends on.
 CONDITION_LIMIT = 1e13
@@ -24,6 +29,8 @@ ALL_EIGENVALUES = 200
 class Cholesky(BaseSolver):
     """Direct solver for positive definite curvatures; the matrix is formed.
 
+    One array holds it: the factor takes one triangle, and the other stays as it was.
+
     Attributes
     ----------
     info : dict
@@ -37,19 +44,20 @@ class Cholesky(BaseSolver):
 
     def __init__(self, curvature):
         super().__init__(curvature)
-        self.matrix = explicit_matrix(curvature)
+        scaled = explicit_matrix(curvature)
         # Columns of very different scale are not ill-posed: equilibrate first.
-        diagonal = np.diagonal(self.matrix)
+        diagonal = np.diagonal(scaled).copy()
         if not np.all(diagonal > 0):
             raise singular_error(diagonal.min(), diagonal.max())
         self._scale = 1.0 / np.sqrt(diagonal)
-        scaled = self.matrix * self._scale[:, None]
+        scaled *= self._scale[:, None]
         scaled *= self._scale
         norm = linalg.norm(scaled, 1)
         try:
             # In place: the transpose is the same matrix, in the order of LAPACK.
             self._factor = linalg.cho_factor(scaled.T, lower=True, overwrite_a=True)
         except linalg.LinAlgError:
+            self._factor = scaled.T, True
             eigenvalues = linalg.eigvalsh(self.matrix)
             raise singular_error(eigenvalues[0], eigenvalues[-1]) from None
         potri = linalg.lapack.dpocon(self._factor[0], norm, uplo="L")
@@ -59,6 +67,26 @@ class Cholesky(BaseSolver):
         _, residual, _ = self._solve(probe)
         if estimate > CONDITION_LIMIT or not residual[0] <= self.tolerance:
             raise singular_error(1.0 / estimate, 1.0)
+
+    @property
+    def matrix(self):
+        """The matrix (p, p), built anew."""
+        upper = np.triu(self._factor[0], 1)
+        upper += upper.T
+        upper[np.diag_indices_from(upper)] = 1.0
+        upper /= self._scale
+        upper /= self._scale[:, None]
+        return upper
+
+    def _product(self, V):
+        """The matrix times V (p, m)."""
+        factor, W = self._factor[0], V / self._scale[:, None]
+        if W.shape[1] == 1:
+            product = linalg.blas.dsymv(1.0, factor, W[:, 0], lower=0)[:, None]
+        else:
+            product = linalg.blas.dsymm(1.0, factor, W, lower=0)
+        product += (1.0 - np.diagonal(factor))[:, None] * W
+        return product / self._scale[:, None]
 
     def _raw_solve(self, B):
         scaled = linalg.cho_solve(
@@ -80,8 +108,8 @@ class Cholesky(BaseSolver):
             if self._refines:
                 # One step of iterative refinement: the equilibrated residual reaches
                 # rounding.
-                X = X + self._raw_solve(B - self.matrix @ X)
-            return X, self._residual(self.matrix, X, B), 0
+                X = X + self._raw_solve(B - self._product(X))
+            return X, relative(self._product(X) - B, B), 0
 
     def extreme_eigenvalues(self):
         """Smallest and largest eigenvalue, to within a percent."""
@@ -98,10 +126,10 @@ class Cholesky(BaseSolver):
 
     @cached_property
     def _extremes(self):
-        p = len(self.matrix)
+        p = len(self._scale)
         # That of the inverse: rounding hides a small eigenvalue beside a large one.
         smallest = 1.0 / _largest_eigenvalue(self._raw_solve, p)
-        return smallest, _largest_eigenvalue(lambda V: self.matrix @ V, p)
+        return smallest, _largest_eigenvalue(self._product, p)
 
 
 def _largest_eigenvalue(product, p):
