@@ -703,16 +703,15 @@ class Path:
 
 def _speed(objective, direction):
     """Move of the outputs in the metric of the loss; its dispersion; their weight."""
-    metric = GaussNewton(objective).output_hessian
     moved = objective.model.jvp(objective.X, direction)
-    moved = np.einsum("nkl,nl->nk", metric, moved) * moved
+    size = _squared(objective, moved)
     weight = objective.weight.sum()
     if not weight > 0:
-        return moved.sum(), 0.0, 0.0
+        return size, 0.0, 0.0
     spread = objective.model.loss.dispersion(
         objective.raw, objective.y, objective.weight
     )
-    return moved.sum(), weight * spread, weight
+    return size, weight * spread, weight
 
 
 def _bending(objective, theta, step):
@@ -720,9 +719,15 @@ def _bending(objective, theta, step):
     end = objective.at(theta)
     moved = objective.model.jvp(objective.X, step)
     error = end.raw - objective.raw - moved
-    metric = GaussNewton(objective).output_hessian + GaussNewton(end).output_hessian
-    size = np.einsum("nk,nkl,nl->", moved, metric, moved)
-    return np.einsum("nk,nkl,nl->", error, metric, error), size
+    ends = objective, end
+    size = sum(_squared(one, moved) for one in ends)
+    return sum(_squared(one, error) for one in ends), size
+
+
+def _squared(objective, moved):
+    """Sum over rows of ``m.T L m`` for a move m of the outputs (n, k)."""
+    metric = GaussNewton(objective).output_operator
+    return float(np.sum((metric @ moved[:, :, None])[:, :, 0] * moved))
 
 
 def default_curvature_rows(model, n):
