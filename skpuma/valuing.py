@@ -35,9 +35,10 @@ class Settings:
     # Whether to tell how far the model was from its optimum.
     distance: bool = True
 
-    @property
-    def _most_work(self):
-        return MATRIX_WORK if self.effect == "linear" else np.inf
+    def _most_work(self, model):
+        # The leverage of a network is worth the matrix.
+        linear = self.effect == "linear" and model.convex
+        return MATRIX_WORK if linear else np.inf
 
     def factored(self, objective):
         """The curvature that psi is solved with."""
@@ -45,7 +46,7 @@ class Settings:
             curvature_of(objective, self.curvature),
             self.solver,
             self.damping,
-            most_work=self._most_work,
+            most_work=self._most_work(objective.model),
         )
 
     def for_psi(self, solver):
@@ -79,7 +80,7 @@ class Settings:
             curvature_of(objective),
             self.solver,
             near=near,
-            most_work=self._most_work,
+            most_work=self._most_work(objective.model),
         )
 
 

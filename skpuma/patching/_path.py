@@ -10,10 +10,13 @@ from skpuma.curvature import GaussNewton, curvature_of
 from skpuma.patching._forgetting import forgotten
 from skpuma.patching._records import Beginning, PatchResult, State
 from skpuma.patching._segment import Segment
-from skpuma.solvers import MATRIX_WORK, WOODBURY_LIMIT, Secants, factor
+from skpuma.solvers import WOODBURY_LIMIT, Secants, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
+# Multiplications of a matrix (a twentieth of a second) beyond which a path, which has few
+# right-hand sides, takes products with it, if those have a good preconditioner.
+MATRIX_WORK = 1e9
 # What a good Newton step leaves of the gradient; an iterative solver is kept then.
 CONTRACTION = 0.2
 # Steps with a fresh factor, and the logarithm of what they shrink the gradient by.

@@ -9,9 +9,9 @@ from skpuma.utils.errors import SolverError
 
 EXPLICIT_LIMIT = 2500
 WOODBURY_LIMIT = 3000
-# Multiplications (a twentieth of a second) that a matrix may take before callers that
-# need no factor do without, where products have a good preconditioner.
-MATRIX_WORK = 1e9
+# Multiplications (a second) that a matrix may take before callers that can do without a
+# factor do so, where products have a good preconditioner.
+MATRIX_WORK = 2e10
 # Relative to the mean eigenvalue.
 ILL_CONDITIONED_DAMPING = 1e-8
 
