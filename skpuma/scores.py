@@ -20,7 +20,7 @@ from skpuma.utils.errors import PatchWarning, SolverError
 MAX_POLISH = 30
 # Random vectors of a sketch, and the residual of solves with it, which is little beside
 # what so few of them leave open.
-PROBES, PROBE_RESIDUAL = 4, 0.3
+PROBES, PROBE_RESIDUAL = 2, 0.3
 # Rows on which they are looked at: a percentile needs no more.
 PROBED_ROWS = 2_000
 # Parameters up to which their solves share products, and all are in memory.
@@ -96,12 +96,17 @@ def _sketched_stationarity(objective, solver, gradient):
     # Sparse rows are not to be outgrown by what is computed from them.
     small = rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE
     width = PROBES if small else 1
+    step = None
     for _ in range(0, PROBES, width):
-        S = rough.solve(rng.standard_normal((width, len(gradient))).T).value
+        probes = rng.standard_normal((width, len(gradient))).T
+        if step is None:
+            both = rough.solve(np.column_stack([probes, gradient])).value
+            S, step = both[:, :-1], np.linalg.norm(both[:, -1])
+        else:
+            S = rough.solve(probes).value
         square += np.square(psi_matrix(part, S)).sum(axis=1)
     moved = np.sqrt(square / PROBES) * part.weight / part.total_weight
     unit = np.percentile(moved[part.weight > 0], 90)
-    step = np.linalg.norm(rough.solve(gradient).value)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
     size = float(np.abs(gradient).max())
     return Stationarity(value, size, objective.model.gradient_tolerance())

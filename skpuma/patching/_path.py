@@ -14,8 +14,8 @@ from skpuma.solvers import WOODBURY_LIMIT, Secants, factor
 from skpuma.utils.errors import SolverError
 
 MAX_STEPS = 500
-# Multiplications of a matrix (a twentieth of a second) beyond which a path, which has few
-# right-hand sides, takes products with it, if those have a good preconditioner.
+# Multiplications of a matrix (a twentieth of a second) beyond which a path takes
+# products with it, for its few right-hand sides, if those have a good preconditioner.
 MATRIX_WORK = 1e9
 # What a good Newton step leaves of the gradient; an iterative solver is kept then.
 CONTRACTION = 0.2
