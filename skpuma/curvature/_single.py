@@ -6,8 +6,10 @@ from skpuma import rows
 
 # Multiplications of a product with one column from which its conversions are paid back.
 WORK = 2**21
-# Error of a product, relative to the size of vector and matrix.
-ROUNDING = 3e-7
+# Error of a product, relative to the sizes of what is added up in it.
+ROUNDING = 2e-7
+# Rows whose sizes stand for those of all.
+SIZED_ROWS = 2000
 
 
 class SingleProducts:
@@ -36,8 +38,6 @@ class SingleProducts:
         return rows.count(X) * model.n_parameters >= WORK
 
     def __init__(self, curvature):
-        # Largest factor by which a vector was made longer.
-        self._largest = 0.0
         objective = curvature.objective
         self._diagonal = curvature.diagonal_part[:, None]
         self._operator, self._unit = curvature.output_operator.in_single()
@@ -47,6 +47,9 @@ class SingleProducts:
         self.X = rows.in_single(objective.X)
         model = model.at(model.theta.astype(np.float32))
         self._model = model.remembering(self.X)
+        self._sizes = self._sizes_of_columns() if whole else 0.0
+        # Largest factor by which a vector was made longer.
+        self._largest = 0.0
 
     def __matmul__(self, V):
         """H V in double precision (p, m), of V (p, m)."""
@@ -67,4 +70,15 @@ class SingleProducts:
 
     def error(self, V):
         """How wrong the product with every column of V may be, about (m,)."""
-        return ROUNDING * self._largest * np.linalg.norm(V, axis=0)
+        size = np.sqrt(np.sum(np.square(self._sizes)))
+        inside = size * np.linalg.norm(V * np.reshape(self._sizes, (-1, 1)), axis=0)
+        return ROUNDING * np.maximum(inside, self._largest * np.linalg.norm(V, axis=0))
+
+    def _sizes_of_columns(self):
+        """Square root of the diagonal of the data term (p,), by some of the rows."""
+        step = max(rows.count(self.X) // SIZED_ROWS, 1)
+        each = np.arange(self._model.n_outputs)
+        weight = self._operator[::step].pairs(each, each).astype(np.float64)
+        squares = rows.squared_column_sums(self.X[::step], weight)
+        diagonal = self._model.join(squares.T, weight.sum(axis=0))
+        return np.sqrt(step * self._unit * diagonal)
