@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import blas
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -330,12 +331,18 @@ class BaseModel(ABC):
     def gram(self, X, root):
         """``sum_i J_i.T B_i B_i.T J_i`` (p, p) for ``root`` B (n, k, r)."""
         p, r = self.n_parameters, root.shape[2]
-        total = np.zeros((p, p))
+        # One triangle, in place: a product of its own would take as much memory again.
+        total = np.zeros((p, p), order="F")
         for block in rows.blocks(rows.count(X), 8 * p * (self.n_outputs + r)):
             jacobian = self.jacobian(rows.take(X, block))
             factor = root[block].transpose(0, 2, 1) @ jacobian
             factor = factor.reshape(-1, p)
-            total += factor.T @ factor
+            total = blas.dsyrk(1.0, factor.T, 1.0, total, overwrite_c=True)
+        for block in rows.blocks(p, 8 * p):
+            # Above the diagonal is what the product gave.
+            total[block.stop :, block] = total[block, block.stop :].T
+            inner = np.triu(total[block, block], 1)
+            total[block, block] = np.triu(total[block, block]) + inner.T
         return total
 
     def hessian_gram(self, X, hessian):

@@ -45,6 +45,9 @@ class Cholesky(BaseSolver):
     def __init__(self, curvature):
         super().__init__(curvature)
         scaled = explicit_matrix(curvature)
+        if not scaled.flags.f_contiguous:
+            # The transpose is the same matrix, in the order of LAPACK.
+            scaled = scaled.T
         # Columns of very different scale are not ill-posed: equilibrate first.
         diagonal = np.diagonal(scaled).copy()
         if not np.all(diagonal > 0):
@@ -54,10 +57,9 @@ class Cholesky(BaseSolver):
         scaled *= self._scale
         norm = linalg.norm(scaled, 1)
         try:
-            # In place: the transpose is the same matrix, in the order of LAPACK.
-            self._factor = linalg.cho_factor(scaled.T, lower=True, overwrite_a=True)
+            self._factor = linalg.cho_factor(scaled, lower=True, overwrite_a=True)
         except linalg.LinAlgError:
-            self._factor = scaled.T, True
+            self._factor = scaled, True
             eigenvalues = linalg.eigvalsh(self.matrix)
             raise singular_error(eigenvalues[0], eigenvalues[-1]) from None
         potri = linalg.lapack.dpocon(self._factor[0], norm, uplo="L")
