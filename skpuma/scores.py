@@ -24,7 +24,7 @@ PROBES, PROBE_RESIDUAL = 2, 0.3
 # Rows on which they are looked at: a percentile needs no more.
 PROBED_ROWS = 2_000
 # Parameters up to which their solves share products, and all are in memory.
-PROBED_AT_ONCE = 200_000
+PROBED_AT_ONCE = 20_000
 # Residual of solves whose result is an estimate.
 LOOSE = 0.1
 UNREMOVABLE = 1e-8

@@ -124,7 +124,9 @@ class _Trial:
             # A library that fails is named with its reason, and the others go on.
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:100]
             return
-        self.times, self.cpu_times, self.products = [self.first], [cpu], tuple(count)
+        self.times, self.cpu_times = [self.first], [cpu]
+        # A sample of the rows is multiplied with as well.
+        self.products = tuple(round(one / len(workload.y)) for one in count)
         if getattr(system, "comparable", True):
             curvature = system.curvature if workload.network else "hessian"
             if curvature not in answers:
@@ -165,14 +167,18 @@ class _Trial:
 
 @contextmanager
 def counted_products():
-    """Columns that a curvature was multiplied with, in double and single precision."""
+    """Columns that a curvature was multiplied with, times its rows.
+
+    In double and in single precision.
+    """
     count = [0, 0]
 
     def counting(method, place, kind):
         def wrapped(self, V):
             # Not of an operator that something else was made with.
             if isinstance(self, kind):
-                count[place] += 1 if np.ndim(V) == 1 else V.shape[1]
+                X = self.X if kind is SingleProducts else self.objective.X
+                count[place] += X.shape[0] * (1 if np.ndim(V) == 1 else V.shape[1])
             return method(self, V)
 
         return wrapped
