@@ -21,8 +21,8 @@ MAX_POLISH = 30
 # Random vectors of a sketch, and the residual of solves with it, which is little beside
 # what so few of them leave open.
 PROBES, PROBE_RESIDUAL = 2, 0.3
-# Rows on which they are looked at: a percentile needs no more.
-PROBED_ROWS = 2_000
+# Rows on which they are looked at: a percentile needs no more, and their copy is small.
+FEWEST_PROBED, MOST_PROBED, PROBED_SIZE = 200, 2_000, 2**19
 # Parameters up to which their solves share products, and all are in memory.
 PROBED_AT_ONCE = 20_000
 # Residual of solves whose result is an estimate.
@@ -91,20 +91,19 @@ def _sketched_stationarity(objective, solver, gradient):
     """
     rough = solver.loosened(PROBE_RESIDUAL)
     rng = np.random.default_rng(0)
-    part = objective.sample(PROBED_ROWS, 0)
-    square = np.zeros(rows.count(part.X))
+    n_rows = PROBED_SIZE // max(objective.X.shape[1], 1)
+    part = objective.sample(int(np.clip(n_rows, FEWEST_PROBED, MOST_PROBED)), 0)
+    probes = (rng.standard_normal(len(gradient)) for _ in range(PROBES))
     # Sparse rows are not to be outgrown by what is computed from them.
-    small = rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE
-    width = PROBES if small else 1
-    step = None
-    for _ in range(0, PROBES, width):
-        probes = rng.standard_normal((width, len(gradient))).T
-        if step is None:
-            both = rough.solve(np.column_stack([probes, gradient])).value
-            S, step = both[:, :-1], np.linalg.norm(both[:, -1])
-        else:
-            S = rough.solve(probes).value
-        square += np.square(psi_matrix(part, S)).sum(axis=1)
+    if rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE:
+        S = rough.solve(np.column_stack([*probes, gradient])).value
+        step, square = S[:, -1], np.square(psi_matrix(part, S[:, :-1])).sum(axis=1)
+    else:
+        step, square = rough.solve(gradient).value, 0.0
+        for probe in probes:
+            S = rough.solve(probe).value[:, None]
+            square = square + np.square(psi_matrix(part, S))[:, 0]
+    step = np.linalg.norm(step)
     moved = np.sqrt(square / PROBES) * part.weight / part.total_weight
     unit = np.percentile(moved[part.weight > 0], 90)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
