@@ -713,6 +713,36 @@ def test_single_precision_loses_nothing(problem, tolerance, single):
     assert solutions[0].n_iter <= 2.0 * solutions[1].n_iter + 5
 
 
+def random_problem(rng):
+    """A curvature with columns of any size, near copies and any penalty, and b."""
+    n, d, k = rng.integers((50, 2, 2), (800, 30, 6))
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-3, 3, d)
+    if rng.random() < 0.3:
+        X[:, 1] = X[:, 0] * (1.0 + 1e-6 * rng.standard_normal(n))
+    score = X / X.std(axis=0) @ rng.standard_normal((d, k)) * rng.choice([0.1, 1, 10])
+    y = (score + rng.gumbel(size=(n, k))).argmax(axis=1)
+    model = LogisticRegression(C=10.0 ** rng.uniform(-3, 5), max_iter=30).fit(X, y)
+    objective = problems.objective_of(model, X, y, rng.uniform(0.1, 2.0, n))
+    b = rng.standard_normal(objective.model.n_parameters)
+    return curvature_of(objective), [b, objective.gradient()][rng.integers(2)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_single_precision_is_believed_as_far_as_it_holds(seed, single):
+    rng = np.random.default_rng(seed)
+    matrix, b = random_problem(rng)
+    tolerance = 10.0 ** -rng.choice([1, 2, 4, 8])
+    try:
+        CG(matrix, tolerance=tolerance, precision="double").solve(b)
+    except SolverError:
+        pytest.skip("too ill-conditioned for any precision")
+    found = CG(matrix, tolerance=tolerance).solve(b).value
+    left = matrix @ found - b
+    if matrix.null_space is not None:
+        left += matrix.null_space @ (matrix.null_space.T @ b)
+    assert np.linalg.norm(left) <= 1.5 * tolerance * np.linalg.norm(b)
+
+
 def test_rows_in_single_precision_are_multiplied_as_they_are(single):
     matrix = large("multinomial", np.float32)
     assert matrix.single.X is matrix.objective.X
