@@ -2,8 +2,8 @@
 
 Lint and format, the import contracts, the tests with compiled kernels, and the tests
 again with ``NUMBA_DISABLE_JIT=1``, where coverage sees into the kernels (but for
-scikit-learn's own checks of estimators and the code of the pages). Stops at the first
-failure with its exit code.
+scikit-learn's own checks of estimators, the code of the pages, and what is drawn where
+there is little room). Stops at the first failure with its exit code.
 """
 
 import os
@@ -15,9 +15,12 @@ ROOT = Path(__file__).parents[1]
 # One BLAS thread per worker, or two workers fight for the same cores.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PYTEST = ["-m", "pytest", "-q", "-n", "2"]
-# scikit-learn's own checks, thousands of them, and the code of the pages say nothing of
-# a kernel.
-COMPILED_ONLY = "test_common_checks or test_code_of_a_page_runs"
+# scikit-learn's own checks, thousands of them, the code of the pages and the layout of
+# figures say nothing of a kernel.
+COMPILED_ONLY = (
+    "test_common_checks or test_code_of_a_page_runs or test_room "
+    "or test_texts_are_whole_apart"
+)
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run()"
 
 STEPS = [
