@@ -14,7 +14,7 @@ DEPENDENT = 1e-10
 # Relative eigenvalue above which a Gram matrix shows that there is none.
 CLEAR = 1e-10
 # So few steps cannot lose a residual of this size to rounding: it need not be measured.
-SURE_STEPS, SURE_TOLERANCE = 50, 1e-5
+SURE_STEPS, SURE_TOLERANCE = 20, 1e-5
 # The recurrence forgets the true residual by rounding; it is set right this often.
 MAX_RESTARTS = 5
 # Factor by which products in single precision lower a residual before it is measured,
