@@ -157,15 +157,16 @@ def there_and_back(X, M, function):
             # Still in cache when it is read for the second time.
             block = X[at].astype(M.dtype, copy=False)
             forward = np.empty((len(block), M.shape[1]), M.dtype)
-            for part in (slice(a, a + size) for a in range(0, len(block), size)):
+            inside = [slice(a, a + size) for a in range(0, len(block), size)]
+            for few in inside:
                 # BLAS reads long rows better as columns of the transpose.
                 if d >= WIDE:
-                    forward[part] = (M.T @ block[part].T).T
+                    forward[few] = (M.T @ block[few].T).T
                 else:
-                    np.matmul(block[part], M, out=forward[part])
+                    np.matmul(block[few], M, out=forward[few])
             U = function(forward, at)
-            for part in (slice(a, a + size) for a in range(0, len(block), size)):
-                sums = sums + (U[part].T @ block[part]).T
+            for few in inside:
+                sums = sums + (U[few].T @ block[few]).T
             totals = totals + U.sum(axis=0, dtype=np.float64)
         return sums, totals
 

@@ -314,12 +314,13 @@ def _check_grams(objective, rng):
     )
     if model.single:
         rough = model.at(model.theta.astype(np.float32))
+        inputs, tangents = X.astype(np.float32), V.astype(np.float32)
         operator, unit = model.loss.hessian_operator(
             objective.raw, objective.y, np.ones(len(objective.y))
         ).in_single()
         expect_equal(
             "model.gram_product of X, L, V and theta in single precision",
-            unit * rough.gram_product(X.astype(np.float32), operator, V.astype("f4")),
+            unit * rough.gram_product(inputs, operator, tangents),
             expected @ V,
             SINGLE,
             "Products of cg are taken in it, where the model says `single`.",

@@ -16,7 +16,7 @@ from skpuma.utils.errors import SolverError
 MAX_STEPS = 500
 # Multiplications of a matrix (a twentieth of a second) beyond which a path takes
 # products with it, for its few right-hand sides, if those have a good preconditioner.
-MATRIX_WORK = 1e9
+DEAR_MATRIX = 1e9
 # What a good Newton step leaves of the gradient; an iterative solver is kept then.
 CONTRACTION = 0.2
 # Steps with a fresh factor, and the logarithm of what they shrink the gradient by.
@@ -231,7 +231,7 @@ class Path:
         curvature = self._curvature(objective)
         near = self._near if settings.damping in ("auto", 0.0) else None
         return self._kept(
-            factor(curvature, settings.solver, settings.damping, near, MATRIX_WORK)
+            factor(curvature, settings.solver, settings.damping, near, DEAR_MATRIX)
         )
 
     def _kept(self, solver):
@@ -397,7 +397,7 @@ class Path:
                 curvature_of(objective),
                 self.settings.solver,
                 near=near,
-                most_work=MATRIX_WORK,
+                most_work=DEAR_MATRIX,
             )
         )
 

@@ -29,6 +29,8 @@ PRECONDITIONERS = (
 # factor takes about as long as a product with H. Below the last it says too little.
 SAMPLE_ROWS = 500, 1500
 SMALLEST_SAMPLE = 200
+# Products that its mean eigenvalue takes, to within a factor that does not matter.
+MEAN_PROBES = 4
 # More intercepts than these are not worth their products with H.
 MAX_INTERCEPTS = 64
 # Classes whose coefficients of a column are taken together.
@@ -254,7 +256,7 @@ class RowSample:
             part = objective.subset(np.sort(sample))
             share = objective.weight.sum() / max(part.weight.sum(), 1e-300)
             objective = part.reweighted(part.weight * share)
-            mean = type(curvature)(objective, damping).mean_eigenvalue(4)
+            mean = type(curvature)(objective, damping).mean_eigenvalue(MEAN_PROBES)
             unseen = 1.0 - size / n
             damping += np.sqrt(unseen * mean * curvature.diagonal_part.mean())
         self.apply = Woodbury(type(curvature)(objective, damping))._raw_solve
@@ -335,7 +337,7 @@ class Preconditioning:
         if name == "none":
             return Identity()
         base = Identity()
-        alike = _has_kronecker(curvature)
+        alike = name != "diagonal" and _has_kronecker(curvature)
         operator = _output_operator(curvature) if alike else None
         blocks = alike and SoftmaxBlocks.fits(curvature, operator)
         if name == "softmax" and not blocks:
@@ -345,7 +347,7 @@ class Preconditioning:
             )
         if name == "softmax" or (name == "auto" and blocks):
             return SoftmaxBlocks(curvature, operator)
-        if name == "kronecker" or (name != "diagonal" and alike):
+        if name == "kronecker" or alike:
             if not alike:
                 raise SolverError(
                     "preconditioner='kronecker' is for dense rows of a linear model "

@@ -5,7 +5,7 @@ from scipy import linalg
 
 from skpuma import rows
 from skpuma.solvers._base import singular_error
-from skpuma.solvers._kronecker import FLAT, Kronecker
+from skpuma.solvers._kronecker import FLAT
 
 # Share of the mean below which the weight of a row does not count.
 LIGHT = 0.05
@@ -35,7 +35,7 @@ class SoftmaxBlocks:
     Parameters
     ----------
     curvature : Curvature
-        One that `fits`.
+        One that `Kronecker` fits, and this.
     hessian : SoftmaxHessian
         ``L_i`` of every row, with its weight.
 
@@ -49,10 +49,10 @@ class SoftmaxBlocks:
 
     @staticmethod
     def fits(curvature, hessian):
-        """Whether the curvature is of the form, and small enough beside the rows."""
+        """Whether a softmax couples the outputs, and the blocks are small enough."""
         model, n = curvature.objective.model, rows.count(curvature.objective.X)
-        closed = model.n_outputs > 2 and hessian.closed()
-        return closed and Kronecker.fits(curvature) and model.n_parameters <= MOST * n
+        small = model.n_parameters <= MOST * n
+        return small and model.n_outputs > 2 and hessian.closed()
 
     def __init__(self, curvature, hessian):
         objective = curvature.objective
