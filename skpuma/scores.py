@@ -97,13 +97,13 @@ def _sketched_stationarity(objective, solver, gradient):
     # Sparse rows are not to be outgrown by what is computed from them.
     if rows.is_dense(objective.X) and len(gradient) <= PROBED_AT_ONCE:
         S = rough.solve(np.column_stack([*probes, gradient])).value
-        step, square = S[:, -1], np.square(psi_matrix(part, S[:, :-1])).sum(axis=1)
+        step = np.linalg.norm(S[:, -1])
+        square = np.square(psi_matrix(part, S[:, :-1])).sum(axis=1)
     else:
-        step, square = rough.solve(gradient).value, 0.0
+        step, square = np.linalg.norm(rough.solve(gradient).value), 0.0
         for probe in probes:
             S = rough.solve(probe).value[:, None]
             square = square + np.square(psi_matrix(part, S))[:, 0]
-    step = np.linalg.norm(step)
     moved = np.sqrt(square / PROBES) * part.weight / part.total_weight
     unit = np.percentile(moved[part.weight > 0], 90)
     value = float(step / unit) if unit > 0 else (0.0 if step == 0 else np.inf)
